@@ -20,9 +20,9 @@ use parking_lot::Mutex;
 
 use self::histogram::{Histogram, Quantiles};
 use super::dice::Dice;
-use super::select::{available, cheapest};
+use super::select::{Choice, available, cheapest};
 use super::settings::{Balance, RouteSettings};
-use super::{Candidates, Draw, RoutePolicy, RouteRequest};
+use super::{Candidate, Candidates, Draw, RoutePolicy, RouteRequest};
 use crate::time::Timestamp;
 use crate::worker::WorkerId;
 
@@ -68,12 +68,12 @@ impl RoutePolicy for Bucket {
             Some(_) | None => None,
         };
         let picked = by_length.or_else(|| {
-            let loads = available(candidates)
-                .map(|(index, worker)| (index, window.bytes_of(worker.id, shares.overlap)));
-            cheapest(loads, &mut dice)
-        })?;
-        window.account(candidates.get(picked)?.id, bytes);
-        Some(picked)
+            let load = |worker: &Candidate| window.bytes_of(worker.id, shares.overlap);
+            cheapest(available(candidates), load, &mut dice)
+        });
+        let (index, worker) = picked?;
+        window.account(worker.id, bytes);
+        Some(index)
     }
 
     fn forget(&self, worker: WorkerId) {
@@ -82,10 +82,9 @@ impl RoutePolicy for Bucket {
 }
 
 /// The worker at `place` (0 to 1) among `count` available ones.
-fn nth_available(candidates: &dyn Candidates, place: f64, count: usize) -> Option<usize> {
+fn nth_available(candidates: &dyn Candidates, place: f64, count: usize) -> Option<Choice> {
     let rank = ((place * count as f64) as usize).min(count.saturating_sub(1));
-    let (index, _) = available(candidates).nth(rank)?;
-    Some(index)
+    available(candidates).nth(rank)
 }
 
 /// What was sent where in the current interval and the one before. Its size depends on the number of workers only.

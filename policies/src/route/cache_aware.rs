@@ -22,7 +22,7 @@ mod prefixes;
 use self::index::{Holders, PrefixIndex};
 use self::prefixes::Prefixes;
 use super::dice::Dice;
-use super::select::{available, cheapest, least_loaded};
+use super::select::{Choice, available, cheapest, least_loaded};
 use super::settings::{Balance, RouteSettings};
 use super::{Candidates, Draw, RoutePolicy, RouteRequest};
 use crate::time::Timestamp;
@@ -75,12 +75,12 @@ impl RoutePolicy for CacheAware {
         };
         let picked = affine
             .and_then(|holders| least_loaded_of(holders, candidates, &mut dice))
-            .or_else(|| least_loaded(candidates, &mut dice))?;
-        let worker = candidates.get(picked)?.id;
+            .or_else(|| least_loaded(candidates, &mut dice));
+        let (index, worker) = picked?;
         for prefix in prefixes.as_slice() {
-            self.index.record(prefix.hash, worker, draw.now);
+            self.index.record(prefix.hash, worker.id, draw.now);
         }
-        Some(picked)
+        Some(index)
     }
 
     fn forget(&self, worker: WorkerId) {
@@ -115,9 +115,9 @@ fn least_loaded_of(
     holders: Holders,
     candidates: &dyn Candidates,
     dice: &mut Dice,
-) -> Option<usize> {
+) -> Option<Choice> {
     let held = available(candidates).filter(|(_, worker)| holders.contains(worker.id));
-    cheapest(held.map(|(index, worker)| (index, worker.in_flight)), dice)
+    cheapest(held, |worker| worker.in_flight, dice)
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::dice::Dice;
-use super::select::{available, cheapest, least_loaded, uniform};
+use super::select::{Choice, available, cheapest, least_loaded, uniform};
 use super::settings::{AssignmentMode, RouteSettings};
-use super::{Candidates, Draw, RoutePolicy, RouteRequest};
+use super::{Candidate, Candidates, Draw, RoutePolicy, RouteRequest};
 use crate::time::Timestamp;
 use crate::worker::WorkerId;
 
@@ -49,14 +49,13 @@ impl Manual {
         groups: &Groups,
         candidates: &dyn Candidates,
         dice: &mut Dice,
-    ) -> Option<usize> {
+    ) -> Option<Choice> {
         match self.mode {
-            AssignmentMode::Random => uniform(candidates, dice, None).map(|(index, _)| index),
+            AssignmentMode::Random => uniform(candidates, dice, None),
             AssignmentMode::MinLoad => least_loaded(candidates, dice),
             AssignmentMode::MinGroup => {
-                let sizes =
-                    available(candidates).map(|(index, worker)| (index, groups.keys_of(worker.id)));
-                cheapest(sizes, dice)
+                let keys = |worker: &Candidate| groups.keys_of(worker.id);
+                cheapest(available(candidates), keys, dice)
             }
         }
     }
@@ -73,7 +72,8 @@ impl RoutePolicy for Manual {
         // One lock from the look-up to the assignment, so that two first requests of a session can't part.
         let mut sessions = self.sessions.lock();
         let Some(key) = request.routing_key else {
-            return self.assign(&sessions.groups, candidates, &mut dice);
+            let (index, _) = self.assign(&sessions.groups, candidates, &mut dice)?;
+            return Some(index);
         };
         let key = xxh3_64(key.as_bytes());
         sessions.evict(draw.now, self.max_idle);
@@ -81,9 +81,8 @@ impl RoutePolicy for Manual {
             sessions.touch(key, draw.now);
             return Some(index);
         }
-        let index = self.assign(&sessions.groups, candidates, &mut dice)?;
-        let worker = candidates.get(index)?.id;
-        sessions.stick(key, worker);
+        let (index, worker) = self.assign(&sessions.groups, candidates, &mut dice)?;
+        sessions.stick(key, worker.id);
         sessions.touch(key, draw.now);
         Some(index)
     }

@@ -29,12 +29,13 @@ impl RoutePolicy for PrefixHash {
         let prompt = request.prompt.as_bytes();
         let hash = xxh3_64(&prompt[..prompt.len().min(PREFIX_BYTES)]);
         let bound = LoadBound::of(candidates);
-        available(candidates)
+        let preferred = available(candidates)
             .filter(|(_, worker)| bound.admits(worker))
-            .max_by_key(|(_, worker)| score(worker, hash))
-            .map(|(index, _)| index)
-            // Loads that rose since the bound was taken can leave nobody under it.
-            .or_else(|| least_loaded(candidates, &mut Dice::new(draw.entropy)))
+            .max_by_key(|(_, worker)| score(worker, hash));
+        // Loads that rose since the bound was taken can leave nobody under it.
+        let (index, _) =
+            preferred.or_else(|| least_loaded(candidates, &mut Dice::new(draw.entropy)))?;
+        Some(index)
     }
 }
 

@@ -59,7 +59,10 @@ const fn gcd(a: u64, b: u64) -> u64 {
 fn stand_in(candidates: &dyn Candidates, turn: u64) -> Option<usize> {
     let count = available(candidates).count() as u64;
     let rank = turn.checked_rem(count)?;
-    let (index, _) = available(candidates).nth(rank as usize)?;
+    // One that became unavailable since the count leaves the last rank empty.
+    let (index, _) = available(candidates)
+        .nth(rank as usize)
+        .or_else(|| available(candidates).next())?;
     Some(index)
 }
 

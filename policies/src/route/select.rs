@@ -12,10 +12,11 @@ use super::{Candidate, Candidates};
 /// miss in one pick of 16, and with all available the first guess hits.
 const PROBES: usize = 4;
 
-/// All candidates that may be picked, with their index.
-pub(super) fn available(
-    candidates: &dyn Candidates,
-) -> impl Iterator<Item = (usize, Candidate)> + '_ {
+/// An available candidate and its index. Both, because availability may have changed by a second look.
+pub(super) type Choice = (usize, Candidate);
+
+/// All candidates that may be picked.
+pub(super) fn available(candidates: &dyn Candidates) -> impl Iterator<Item = Choice> + '_ {
     (0..candidates.len()).filter_map(|index| Some((index, candidates.get(index)?)))
 }
 
@@ -26,7 +27,7 @@ pub(super) fn uniform(
     candidates: &dyn Candidates,
     dice: &mut Dice,
     except: Option<usize>,
-) -> Option<(usize, Candidate)> {
+) -> Option<Choice> {
     let others = candidates
         .len()
         .saturating_sub(usize::from(except.is_some()));
@@ -52,14 +53,16 @@ fn any_of<T>(items: impl Iterator<Item = T>, dice: &mut Dice) -> Option<T> {
     choice
 }
 
-/// The index with the smallest cost; a random one of several that tie.
+/// The candidate with the smallest cost; a random one of several that tie.
 pub(super) fn cheapest<C: PartialOrd>(
-    costs: impl Iterator<Item = (usize, C)>,
+    candidates: impl Iterator<Item = Choice>,
+    cost: impl Fn(&Candidate) -> C,
     dice: &mut Dice,
-) -> Option<usize> {
-    let mut best: Option<(usize, C)> = None;
+) -> Option<Choice> {
+    let mut best: Option<(Choice, C)> = None;
     let mut ties = 0;
-    for (index, cost) in costs {
+    for choice in candidates {
+        let cost = cost(&choice.1);
         let order = match &best {
             None => Some(Ordering::Less),
             Some((_, lowest)) => cost.partial_cmp(lowest),
@@ -76,18 +79,15 @@ pub(super) fn cheapest<C: PartialOrd>(
             Some(Ordering::Greater) | None => false,
         };
         if wins {
-            best = Some((index, cost));
+            best = Some((choice, cost));
         }
     }
-    best.map(|(index, _)| index)
+    best.map(|(choice, _)| choice)
 }
 
 /// The available candidate with the fewest requests in flight.
-pub(super) fn least_loaded(candidates: &dyn Candidates, dice: &mut Dice) -> Option<usize> {
-    cheapest(
-        available(candidates).map(|(index, candidate)| (index, candidate.in_flight)),
-        dice,
-    )
+pub(super) fn least_loaded(candidates: &dyn Candidates, dice: &mut Dice) -> Option<Choice> {
+    cheapest(available(candidates), |worker| worker.in_flight, dice)
 }
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ mod tests {
     fn ties_for_the_cheapest_are_broken_evenly() {
         let candidates = fleet(&[5, 2, 9, 2, 2]);
         let seen = counts(3_000, 5, |dice| {
-            least_loaded(&candidates.as_slice(), dice).unwrap()
+            least_loaded(&candidates.as_slice(), dice).unwrap().0
         });
         assert_eq!((seen[0], seen[2]), (0, 0));
         // 1,000 expected, standard deviation 26.

@@ -32,6 +32,11 @@ const WAYS: usize = 8;
 /// Locks. More than any number of cores that ask at once, so that two rarely want the same.
 const SHARDS: usize = 64;
 
+/// The most places whatever is asked for: half a GiB of table for a GiB of prompts, more text than the KV of a large
+/// fleet stands for. A slip in a flag then costs memory, not the start.
+const MAX_PLACES: usize = 1 << 24;
+
+/// Bits in the mask of holders.
 const SLOTS: u64 = 128;
 
 /// A prefix unused for so many eviction intervals counts as gone: half an hour at the default, longer than a user
@@ -79,7 +84,8 @@ impl PrefixIndex {
     /// A table for `max_bytes` of prompts in the shortest blocks; of longer ones, whose blocks are larger, it holds
     /// more. At least one set for each lock.
     pub(super) fn new(max_bytes: usize, eviction_interval: Duration) -> Self {
-        let sets_per_shard = (max_bytes / MIN_BLOCK / WAYS / SHARDS).max(1);
+        let sets_per_shard = (max_bytes / MIN_BLOCK).min(MAX_PLACES) / WAYS / SHARDS;
+        let sets_per_shard = sets_per_shard.max(1);
         Self {
             shards: (0..SHARDS)
                 .map(|_| Mutex::new(Shard::new(sets_per_shard * WAYS)))
@@ -160,8 +166,9 @@ impl Ticks {
     }
 }
 
-/// Places side by side, a column for each part. Columns of plain zeros come as untouched pages from the system, so an
-/// unused table costs no memory. A hash of zero marks a free place (one prefix in 2^64 is thus never found).
+/// Places side by side, a column for each part. Columns of plain zeros come as untouched pages where the allocator gets
+/// them from the system, so a table that is hardly used hardly costs memory. A hash of zero marks a free place (one
+/// prefix in 2^64 is thus never found).
 #[derive(Debug)]
 struct Shard {
     hashes: Vec<u64>,
@@ -329,6 +336,19 @@ mod tests {
             "{recent} of the last {}",
             places / 4
         );
+    }
+
+    #[test]
+    fn the_size_follows_the_bytes_asked_for_within_its_limits() {
+        let table = [
+            (0, SHARDS * WAYS),
+            (64 << 20, 1 << 20),
+            (usize::MAX, MAX_PLACES),
+        ];
+        for (max_bytes, places) in table {
+            let index = PrefixIndex::new(max_bytes, MINUTE);
+            assert_eq!(index.sets_per_shard * WAYS * SHARDS, places);
+        }
     }
 
     #[test]
