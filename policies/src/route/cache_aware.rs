@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_prefix_wins_and_too_short_a_one_does_not_count() {
+    fn the_longest_known_prefix_wins() {
         let policy = policy();
         let candidates = fleet(&[0; 2]);
         let system = "s".repeat(1_024);
@@ -185,11 +185,20 @@ mod tests {
         let mut rather_busy = candidates.clone();
         rather_busy[1].in_flight = 10;
         assert_eq!(pick(&policy, &prompt(&next_turn), &rather_busy, 2), 1);
-        // A fifth of the prompt is known: below the threshold, so the load decides.
-        let mostly_new = format!("{system}{}", "x".repeat(4_096));
-        let mut other_busy = candidates.clone();
-        other_busy[0].in_flight = 10;
-        assert_eq!(pick(&policy, &prompt(&mostly_new), &other_busy, 3), 1);
+    }
+
+    #[test]
+    fn a_known_prefix_counts_only_if_it_is_enough_of_the_prompt() {
+        let policy = policy();
+        let system = "s".repeat(1_024);
+        let mut candidates = fleet(&[0; 2]);
+        let holder = pick(&policy, &prompt(&system), &candidates, 1);
+        candidates[holder].in_flight = 10;
+        // The threshold is 0.3: 1,024 of 2,560 bytes are enough, of 5,120 are not.
+        for (rest, expected) in [("a".repeat(1_536), holder), ("b".repeat(4_096), 1 - holder)] {
+            let text = format!("{system}{rest}");
+            assert_eq!(pick(&policy, &prompt(&text), &candidates, 2), expected);
+        }
     }
 
     #[test]
