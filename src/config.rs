@@ -37,8 +37,8 @@ mod without_effect;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::ArgMatches;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, FromArgMatches};
 
 pub use self::admission::{AdmissionSettings, Limit};
 pub use self::auth::{AuthSettings, ControlPlaneKey, ControlPlaneRole};
@@ -100,9 +100,9 @@ impl Config {
             Outcome::Settings(matches) => Layers::new(args, matches),
             Outcome::Text(text) => return Ok(Parsed::Print(text)),
         };
-        settings.put_below(env::given(environment), &Source::Environment)?;
+        settings.put_below(&env::given(environment), &Source::Environment)?;
         if let Some(path) = settings.top().get_one::<PathBuf>(cli::CONFIG).cloned() {
-            settings.put_below(file::given(&path)?, &Source::File(path))?;
+            settings.put_below(&file::given(&path)?, &Source::File(path))?;
         }
         conclude(settings.top())
     }
@@ -134,7 +134,7 @@ impl Layers {
     }
 
     /// Adds a weaker source: only what no stronger one has set counts, so that lists replace and never grow together.
-    fn put_below(&mut self, given: tokens::Given, source: &Source) -> Result<(), ConfigError> {
+    fn put_below(&mut self, given: &tokens::Given, source: &Source) -> Result<(), ConfigError> {
         if let Some(flag) = given.with_a_dash() {
             return Err(ConfigError::Dash {
                 source: source.clone(),
@@ -154,23 +154,13 @@ impl Layers {
 
 fn parse_below(tokens: &[OsString], source: &Source) -> Result<ArgMatches, ConfigError> {
     match cli::parse(tokens, source)? {
-        Outcome::Settings(matches) => {
-            read(&matches, source)?;
-            Ok(matches)
-        }
+        Outcome::Settings(matches) => Ok(matches),
         Outcome::Text(_) => unreachable!("neither help nor version is a setting"),
     }
 }
 
-fn read(matches: &ArgMatches, source: &Source) -> Result<Flags, ConfigError> {
-    Flags::from_arg_matches(matches).map_err(|error| ConfigError::Arguments {
-        source: source.clone(),
-        error,
-    })
-}
-
 fn conclude(matches: &ArgMatches) -> Result<Parsed, ConfigError> {
-    let flags = read(matches, &Source::CommandLine)?;
+    let flags = cli::read(matches, &Source::CommandLine)?;
     let print = flags.print_config;
     let config = flags.conclude().map_err(ConfigError::Conflict)?;
     Ok(if print {

@@ -1,5 +1,6 @@
 //! The program: read the configuration, run, say what went wrong.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use adaptive_router::config::{Config, Parsed};
@@ -11,7 +12,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Parsed::Print(text)) => {
-            print!("{text}");
+            // Whoever reads it may stop reading (`--help | head`): not an error of this program.
+            let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         Err(error) => {

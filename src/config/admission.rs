@@ -18,14 +18,14 @@ pub struct AdmissionSettings {
     pub max_concurrent_requests: Limit,
 
     /// Requests that wait when the limit is reached; 0 answers 429 at once
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse::whole::<usize>)]
     pub queue_size: usize,
 
     /// Seconds that a request waits at most
-    #[arg(long = "queue-timeout-secs", value_name = "SECS", default_value = "60", value_parser = parse::positive_seconds)]
+    #[arg(id = "queue-timeout-secs", long, value_name = "SECS", default_value = "60", value_parser = parse::positive_seconds)]
     pub queue_timeout: Duration,
 
     /// Requests that are let in per second [default: no limit]
-    #[arg(long = "rate-limit-tokens-per-second", value_name = "N", value_parser = parse::count())]
+    #[arg(id = "rate-limit-tokens-per-second", long, value_name = "N", value_parser = parse::count)]
     pub rate_limit_per_second: Option<u32>,
 }

@@ -35,7 +35,7 @@ pub enum ControlPlaneRole {
     User,
 }
 
-#[derive(Debug, Clone, Args)]
+#[derive(Args)]
 #[command(next_help_heading = "Control Plane Authentication")]
 pub(super) struct AuthFlags {
     /// Key that clients must send as a bearer token [default: none needed]
@@ -50,7 +50,7 @@ pub(super) struct AuthFlags {
     control_plane_api_keys: Vec<ControlPlaneKey>,
 
     /// Log every call of the control plane
-    #[arg(long = "control-plane-audit-enabled")]
+    #[arg(id = "control-plane-audit-enabled", long)]
     audit: bool,
 
     /// Issuer of JSON web tokens: accepted; tokens are not understood, the control plane refuses them

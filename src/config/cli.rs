@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, ArgMatches, Command, CommandFactory, Parser};
+use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
 use super::admission::AdmissionSettings;
 use super::auth::AuthFlags;
@@ -22,7 +22,7 @@ use super::upstream_tls::UpstreamTlsSettings;
 use super::without_effect::WithoutEffect;
 
 /// An HTTP router for SGLang workers with disaggregated prefill and decode
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(
     name = "adaptive-router", version, after_help = AFTER_HELP, term_width = 110,
     infer_long_args = true, args_override_self = true
@@ -68,9 +68,10 @@ pub(super) const CONFIG: &str = "config";
 pub(super) const PRINT_CONFIG: &str = "print-config";
 
 const AFTER_HELP: &str = "\
-Every flag is also a key of the file that --config names, and an environment variable: --queue-size 100 is the line
-queue-size = 100, and ADAPTIVE_ROUTER_QUEUE_SIZE=100. A flag wins over the environment, the environment over the file.
-A switch takes =false to undo them. In the environment, several values are separated by spaces.
+Every flag is also a key of the file that --config names, and an environment variable:
+  --queue-size 100    queue-size = 100    ADAPTIVE_ROUTER_QUEUE_SIZE=100
+A flag wins over the environment, the environment over the file. A switch takes =false to undo them.
+In the environment, several values are separated by spaces.
 
 Flags, names and defaults are those of sglang_router, but for the port: 8000 here, 30000 there.
 
@@ -82,6 +83,14 @@ Examples:
 /// The flags as they are shown: a switch is a bare word.
 pub(super) fn shown() -> Command {
     Flags::command()
+}
+
+/// Whether a flag, as an error names it (`--api-key <KEY>`), takes a secret.
+pub(super) fn is_secret(flag: &str) -> bool {
+    let long = flag.split([' ', '=']).next().unwrap_or(flag);
+    shown().get_arguments().any(|arg| {
+        arg.is_hide_env_values_set() && arg.get_long() == Some(long.trim_start_matches('-'))
+    })
 }
 
 /// The flags as they are parsed: more liberal than shown.
@@ -112,15 +121,24 @@ pub(super) enum Outcome {
 pub(super) fn parse(tokens: &[OsString], source: &Source) -> Result<Outcome, ConfigError> {
     let name = OsString::from("adaptive-router");
     match parsed().try_get_matches_from(std::iter::once(&name).chain(tokens)) {
-        Ok(matches) => Ok(Outcome::Settings(matches)),
+        Ok(matches) => read(&matches, source).map(|_| Outcome::Settings(matches)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp => Ok(Outcome::Text(shown().render_help().to_string())),
             ErrorKind::DisplayVersion => Ok(Outcome::Text(error.to_string())),
-            _ => Err(ConfigError::Arguments {
-                source: source.clone(),
-                error,
-            }),
+            _ => Err(refused(source, error)),
         },
+    }
+}
+
+/// The typed flags. Values that only make sense together (a URL and its port) are judged here.
+pub(super) fn read(matches: &ArgMatches, source: &Source) -> Result<Flags, ConfigError> {
+    Flags::from_arg_matches(matches).map_err(|error| refused(source, error))
+}
+
+fn refused(source: &Source, error: clap::Error) -> ConfigError {
+    ConfigError::Arguments {
+        source: source.clone(),
+        error,
     }
 }
 

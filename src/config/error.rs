@@ -3,6 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
+
+use super::cli;
+
 /// Why the router doesn't start. It has bound nothing yet.
 #[derive(Debug)]
 pub enum ConfigError {
@@ -151,13 +155,40 @@ impl fmt::Display for Conflict {
 
 /// clap's message has its headline first, hints in lines below, and ends with a usage that doesn't fit in a line.
 fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let said: Vec<&str> = text
+    let text = without_secret(error);
+    let lines = text
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
-        .filter(|line| !line.is_empty())
-        .map(|line| line.strip_prefix("error: ").unwrap_or(line))
-        .collect();
-    format!("{}; see --help", said.join("; "))
+        .filter(|line| !line.is_empty());
+    let mut said = String::new();
+    for line in lines {
+        let is_aside = line.starts_with('[');
+        said.push_str(match (said.is_empty(), is_aside) {
+            (true, _) => "",
+            (false, true) => " ",
+            (false, false) => "; ",
+        });
+        said.push_str(line.strip_prefix("error: ").unwrap_or(line));
+    }
+    said + "; see --help"
+}
+
+/// A key that doesn't fit must not be read in a log because it doesn't fit.
+fn without_secret(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(_) | None => None,
+    };
+    let (Some(flag), Some(value)) = (
+        context(ContextKind::InvalidArg),
+        context(ContextKind::InvalidValue),
+    ) else {
+        return text;
+    };
+    if value.is_empty() || !cli::is_secret(flag) {
+        return text;
+    }
+    text.replace(value, "***")
 }

@@ -36,15 +36,15 @@ pub enum Mode {
 #[command(next_help_heading = "Simulated Workers")]
 pub struct SimulateSettings {
     /// Simulated prefill workers
-    #[arg(long = "simulate-prefill", value_name = "N", default_value = "2", value_parser = parse::positive_size)]
+    #[arg(id = "simulate-prefill", long, value_name = "N", default_value = "2", value_parser = parse::positive_size)]
     pub prefill: usize,
 
     /// Simulated decode workers
-    #[arg(long = "simulate-decode", value_name = "N", default_value = "2", value_parser = parse::positive_size)]
+    #[arg(id = "simulate-decode", long, value_name = "N", default_value = "2", value_parser = parse::positive_size)]
     pub decode: usize,
 
     /// How long simulated work takes compared with the measured hardware; 0.1 is ten times faster
-    #[arg(long = "simulate-time-scale", value_name = "FACTOR", default_value = "1.0", value_parser = parse::positive_number)]
+    #[arg(id = "simulate-time-scale", long, value_name = "FACTOR", default_value = "1.0", value_parser = parse::positive_number)]
     pub time_scale: f64,
 }
 

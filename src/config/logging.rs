@@ -9,15 +9,15 @@ use clap::{Args, ValueEnum};
 #[command(next_help_heading = "Logging")]
 pub struct LoggingSettings {
     /// Least important level that is logged
-    #[arg(long = "log-level", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    #[arg(id = "log-level", long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub level: LogLevel,
 
     /// Directory for log files, one a day, besides the console [default: console only]
-    #[arg(long = "log-dir", value_name = "DIR")]
+    #[arg(id = "log-dir", long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
     /// One JSON object a line instead of text
-    #[arg(long = "log-json")]
+    #[arg(id = "log-json", long)]
     pub json: bool,
 }
 

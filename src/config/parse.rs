@@ -3,9 +3,10 @@
 //! The command line's parser calls them and adds which value of which flag it was.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{BoolValueParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::{BoolValueParser, TypedValueParser};
 use url::Url;
 
 use super::admission::Limit;
@@ -15,8 +16,10 @@ use super::auth::{ControlPlaneKey, ControlPlaneRole};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BadValue {
     NotANumber,
-    NotAWholeNumber,
+    /// With the range that the type has.
+    NotWhole(&'static str),
     NotPositive,
+    TooLong,
     NotAShare,
     NotAFactor,
     NoScheme,
@@ -37,9 +40,10 @@ pub(super) enum BadValue {
 impl fmt::Display for BadValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NotWhole(range) => return write!(f, "expected a whole number, {range}"),
             Self::NotANumber => "expected a number, 0 or more",
-            Self::NotAWholeNumber => "expected a whole number",
             Self::NotPositive => "must be more than 0",
+            Self::TooLong => "must be at most 1000000000 seconds",
             Self::NotAShare => "must be from 0 to 1",
             Self::NotAFactor => "must be 1 or more",
             Self::NoScheme => "a worker URL starts with http:// or https://",
@@ -61,8 +65,15 @@ impl fmt::Display for BadValue {
 
 impl std::error::Error for BadValue {}
 
+/// About thirty years: for ever in practice, and small enough to be added to any clock without overflow.
+const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+
 pub(super) fn seconds(text: &str) -> Result<Duration, BadValue> {
-    Duration::try_from_secs_f64(number(text)?).map_err(|_| BadValue::NotANumber)
+    let seconds = number(text)?;
+    if seconds > LONGEST.as_secs_f64() {
+        return Err(BadValue::TooLong);
+    }
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 pub(super) fn positive_seconds(text: &str) -> Result<Duration, BadValue> {
@@ -70,9 +81,11 @@ pub(super) fn positive_seconds(text: &str) -> Result<Duration, BadValue> {
 }
 
 pub(super) fn millis(text: &str) -> Result<Duration, BadValue> {
-    text.parse()
-        .map(Duration::from_millis)
-        .map_err(|_| BadValue::NotAWholeNumber)
+    let duration = Duration::from_millis(whole(text)?);
+    if duration > LONGEST {
+        return Err(BadValue::TooLong);
+    }
+    Ok(duration)
 }
 
 pub(super) fn positive_millis(text: &str) -> Result<Duration, BadValue> {
@@ -134,22 +147,53 @@ pub(super) fn factor_f32(text: &str) -> Result<f32, BadValue> {
     factor(text).map(|number| number as f32)
 }
 
+/// Says in its message how far the type reaches: "invalid digit found in string" helps nobody.
+pub(super) fn whole<T: Whole>(text: &str) -> Result<T, BadValue> {
+    text.parse().map_err(|_| BadValue::NotWhole(T::RANGE))
+}
+
 /// 1 or more.
-pub(super) fn count() -> RangedU64ValueParser<u32> {
-    RangedU64ValueParser::new().range(1..=u64::from(u32::MAX))
+pub(super) fn count(text: &str) -> Result<u32, BadValue> {
+    positive_whole(text)
 }
 
 pub(super) fn positive_size(text: &str) -> Result<usize, BadValue> {
+    positive_whole(text)
+}
+
+fn positive_whole<T: FromStr + Default + PartialEq>(text: &str) -> Result<T, BadValue> {
     match text.parse() {
-        Ok(0) => Err(BadValue::NotPositive),
-        Ok(size) => Ok(size),
-        Err(_) => Err(BadValue::NotAWholeNumber),
+        Ok(number) if number != T::default() => Ok(number),
+        Ok(_) | Err(_) => Err(BadValue::NotWhole("1 or more")),
     }
+}
+
+/// The whole numbers that settings are made of.
+pub(super) trait Whole: FromStr {
+    const RANGE: &'static str;
+}
+
+impl Whole for u16 {
+    const RANGE: &'static str = "from 0 to 65535";
+}
+
+impl Whole for u64 {
+    const RANGE: &'static str = "0 or more";
+}
+
+impl Whole for usize {
+    const RANGE: &'static str = "0 or more";
+}
+
+impl Whole for i64 {
+    const RANGE: &'static str = "positive or negative";
 }
 
 /// -1 is no limit; so are 0 and the other negative numbers, which `sglang_router` reads that way too.
 pub(super) fn limit(text: &str) -> Result<Limit, BadValue> {
-    let number: i64 = text.parse().map_err(|_| BadValue::NotAWholeNumber)?;
+    let number: i64 = text
+        .parse()
+        .map_err(|_| BadValue::NotWhole("-1 for no limit"))?;
     Ok(usize::try_from(number).ok().filter(|limit| *limit > 0))
 }
 

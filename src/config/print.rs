@@ -55,26 +55,32 @@ fn line(arg: &Arg, matches: &ArgMatches) -> Option<String> {
 
 /// `None` if it can't be written in TOML.
 fn value(arg: &Arg, matches: &ArgMatches) -> Option<Value> {
-    let occurrences: Vec<Vec<Value>> = matches
-        .get_raw_occurrences(arg.get_id().as_str())?
-        .map(|values| values.map(scalar).collect())
-        .collect::<Option<_>>()?;
-    Some(match Shape::of(arg) {
-        Shape::Switch | Shape::One => occurrences.into_iter().flatten().next_back()?,
-        Shape::List | Shape::Repeated => Value::Array(occurrences.into_iter().flatten().collect()),
-        Shape::Groups => Value::Array(occurrences.into_iter().map(Value::Array).collect()),
+    let shape = Shape::of(arg);
+    let mut occurrences = Vec::new();
+    for values in matches.get_raw_occurrences(arg.get_id().as_str())? {
+        let texts = values.map(OsStr::to_str).collect::<Option<Vec<_>>>()?;
+        occurrences.push(texts);
+    }
+    let scalars = |texts: Vec<&str>| texts.into_iter().map(scalar).collect();
+    let flat = occurrences.iter().flatten().copied();
+    Some(match shape {
+        Shape::Switch => Value::Boolean(flat.last()?.parse().ok()?),
+        Shape::One => scalar(flat.last()?),
+        Shape::List | Shape::Repeated => Value::Array(scalars(flat.collect())),
+        Shape::Groups => {
+            let groups = occurrences.into_iter().map(scalars).map(Value::Array);
+            Value::Array(groups.collect())
+        }
     })
 }
 
 /// A number stays the text that it was, digit by digit, or it is written as a string.
-fn scalar(text: &OsStr) -> Option<Value> {
-    let text = text.to_str()?;
-    let candidates = [
-        text.parse().ok().map(Value::Boolean),
-        text.parse().ok().map(Value::Integer),
-        text.parse().ok().map(Value::Float),
-    ];
-    let same = |value: &Value| value.to_string() == text;
-    let exact = candidates.into_iter().flatten().find(same);
-    Some(exact.unwrap_or_else(|| Value::String(text.to_owned())))
+fn scalar(text: &str) -> Value {
+    let integer = text.parse().ok().map(Value::Integer);
+    let float = text.parse().ok().map(Value::Float);
+    let numbers = integer.into_iter().chain(float);
+    numbers
+        .into_iter()
+        .find(|number| number.to_string() == text)
+        .unwrap_or_else(|| Value::String(text.to_owned()))
 }

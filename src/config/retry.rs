@@ -12,23 +12,23 @@ use super::parse;
 #[command(next_help_heading = "Retry Configuration")]
 pub struct RetrySettings {
     /// Attempts that a request gets in total (5 is five attempts, not six)
-    #[arg(long = "retry-max-retries", value_name = "N", default_value_t = 5, value_parser = parse::count())]
+    #[arg(id = "retry-max-retries", long, value_name = "N", default_value_t = 5, value_parser = parse::count)]
     pub max_attempts: u32,
 
     /// Milliseconds before the second attempt
-    #[arg(long = "retry-initial-backoff-ms", value_name = "MS", default_value = "50", value_parser = parse::millis)]
+    #[arg(id = "retry-initial-backoff-ms", long, value_name = "MS", default_value = "50", value_parser = parse::millis)]
     pub initial_backoff: Duration,
 
     /// Longest wait in milliseconds between two attempts
-    #[arg(long = "retry-max-backoff-ms", value_name = "MS", default_value = "30000", value_parser = parse::millis)]
+    #[arg(id = "retry-max-backoff-ms", long, value_name = "MS", default_value = "30000", value_parser = parse::millis)]
     pub max_backoff: Duration,
 
     /// Every wait is this many times the one before
-    #[arg(long = "retry-backoff-multiplier", value_name = "FACTOR", default_value = "1.5", value_parser = parse::factor)]
+    #[arg(id = "retry-backoff-multiplier", long, value_name = "FACTOR", default_value = "1.5", value_parser = parse::factor)]
     pub backoff_multiplier: f64,
 
     /// Every wait is shortened or lengthened at random by up to this part (0 to 1)
-    #[arg(long = "retry-jitter-factor", value_name = "SHARE", default_value = "0.2", value_parser = parse::share)]
+    #[arg(id = "retry-jitter-factor", long, value_name = "SHARE", default_value = "0.2", value_parser = parse::share)]
     pub jitter_factor: f64,
 }
 

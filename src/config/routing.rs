@@ -50,7 +50,7 @@ pub(super) struct RoutingFlags {
     cache_threshold: f32,
 
     /// cache_aware, bucket: balance when the loads differ by more than this ...
-    #[arg(long, value_name = "LOAD", default_value_t = defaults().balance_abs_threshold)]
+    #[arg(long, value_name = "LOAD", default_value_t = defaults().balance_abs_threshold, value_parser = parse::whole::<u64>)]
     balance_abs_threshold: u64,
 
     /// cache_aware, bucket: ... and the largest is more than this many times the smallest
@@ -59,7 +59,7 @@ pub(super) struct RoutingFlags {
 
     /// cache_aware: seconds in which the age of remembered prompts is counted
     #[arg(
-        long = "eviction-interval-secs", value_name = "SECS",
+        id = "eviction-interval-secs", long, value_name = "SECS",
         default_value = parse::seconds_text(defaults().eviction_interval), value_parser = parse::positive_seconds
     )]
     eviction_interval: Duration,
@@ -70,7 +70,7 @@ pub(super) struct RoutingFlags {
 
     /// manual: seconds after which an unused routing key is forgotten
     #[arg(
-        long = "max-idle-secs", value_name = "SECS",
+        id = "max-idle-secs", long, value_name = "SECS",
         default_value = parse::seconds_text(defaults().max_idle), value_parser = parse::positive_seconds
     )]
     max_idle: Duration,
@@ -81,7 +81,7 @@ pub(super) struct RoutingFlags {
 
     /// bucket: seconds between adjustments of the prompt length ranges
     #[arg(
-        long = "bucket-adjust-interval-secs", value_name = "SECS",
+        id = "bucket-adjust-interval-secs", long, value_name = "SECS",
         default_value = parse::seconds_text(defaults().bucket_adjust_interval), value_parser = parse::positive_seconds
     )]
     bucket_adjust_interval: Duration,

@@ -16,11 +16,11 @@ pub struct ServerSettings {
     pub host: String,
 
     /// Port to listen on; 0 takes a free one. 8000 here, where sglang_router has 30000
-    #[arg(long, default_value_t = 8000)]
+    #[arg(long, default_value_t = 8000, value_parser = parse::whole::<u16>)]
     pub port: u16,
 
     /// Seconds that running requests get to finish after SIGTERM
-    #[arg(long = "shutdown-grace-period-secs", value_name = "SECS", default_value = "180", value_parser = parse::seconds)]
+    #[arg(id = "shutdown-grace-period-secs", long, value_name = "SECS", default_value = "180", value_parser = parse::seconds)]
     pub shutdown_grace_period: Duration,
 
     /// Largest request body in bytes

@@ -13,18 +13,18 @@ use super::parse;
 #[command(next_help_heading = "Request Handling")]
 pub struct TimeoutSettings {
     /// Seconds for the whole answer of a request that is not streamed; streams are never cut by it
-    #[arg(long = "request-timeout-secs", value_name = "SECS", default_value = "1800", value_parser = parse::positive_seconds)]
+    #[arg(id = "request-timeout-secs", long, value_name = "SECS", default_value = "1800", value_parser = parse::positive_seconds)]
     pub whole_answer: Duration,
 
     /// Seconds to open a connection to a worker
-    #[arg(long = "connect-timeout-secs", value_name = "SECS", default_value = "10", value_parser = parse::positive_seconds)]
+    #[arg(id = "connect-timeout-secs", long, value_name = "SECS", default_value = "10", value_parser = parse::positive_seconds)]
     pub connect: Duration,
 
     /// Seconds until a stream's first event
-    #[arg(long = "first-byte-timeout-secs", value_name = "SECS", default_value = "300", value_parser = parse::positive_seconds)]
+    #[arg(id = "first-byte-timeout-secs", long, value_name = "SECS", default_value = "300", value_parser = parse::positive_seconds)]
     pub first_event: Duration,
 
     /// Seconds that a stream may be silent between two chunks
-    #[arg(long = "idle-timeout-secs", value_name = "SECS", default_value = "300", value_parser = parse::positive_seconds)]
+    #[arg(id = "idle-timeout-secs", long, value_name = "SECS", default_value = "300", value_parser = parse::positive_seconds)]
     pub idle: Duration,
 }

@@ -8,6 +8,8 @@ use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
+use super::parse;
+
 /// What was given in vain, in words for a warning.
 #[derive(Debug, Clone, Default)]
 pub(super) struct WithoutEffect {
@@ -135,14 +137,16 @@ impl Args for WithoutEffect {
 fn flag((name, takes, help): (&'static str, Takes, &'static str)) -> Arg {
     let flag = Arg::new(name).long(name).help(help);
     match takes {
-        Takes::Nothing => flag.action(ArgAction::SetTrue),
+        Takes::Nothing => flag
+            .action(ArgAction::SetTrue)
+            .value_parser(value_parser!(bool)),
         Takes::Text => flag.value_name("TEXT"),
         Takes::TextOr(default) => flag.value_name("TEXT").default_value(default),
         Takes::Secret => flag.value_name("TEXT").hide_env_values(true),
         Takes::Words => flag.value_name("TEXT").num_args(1..),
         Takes::Number(default) => flag
             .value_name("N")
-            .value_parser(value_parser!(i64))
+            .value_parser(parse::whole::<i64>)
             .default_value(default),
         Takes::OneOf(names) => flag
             .value_name("NAME")
