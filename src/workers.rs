@@ -18,4 +18,6 @@ pub use breaker::{Breaker, BreakerState, Transition};
 pub use gate::Gate;
 pub use registry::{AddError, Change, WorkerRegistry};
 pub use set::{Member, RoleView, WorkerSet};
-pub use worker::{Bootstrap, LoadReading, Ticket, Worker, WorkerMetadata, WorkerSpec, WorkerUrl, WorkerUrlError};
+pub use worker::{
+    Bootstrap, LoadReading, Ticket, Worker, WorkerMetadata, WorkerSpec, WorkerUrl, WorkerUrlError,
+};

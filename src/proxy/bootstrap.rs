@@ -136,7 +136,14 @@ mod tests {
     use crate::proxy::endpoint::Endpoint;
 
     fn pairing(port: Option<u16>) -> Pairing {
-        Pairing { bootstrap: Bootstrap { host: "127.0.0.1".into(), port }, room: 41, rid: Rid(7) }
+        Pairing {
+            bootstrap: Bootstrap {
+                host: "127.0.0.1".into(),
+                port,
+            },
+            room: 41,
+            rid: Rid(7),
+        }
     }
 
     fn spliced(endpoint: Endpoint, body: &str) -> String {
@@ -169,34 +176,83 @@ mod tests {
             (Endpoint::Generate, r#"{"text":"a"}"#, json!(41)),
             (Endpoint::Generate, r#"{"text":["a","b"]}"#, json!([41, 42])),
             (Endpoint::Generate, r#"{"input_ids":[1,2,3]}"#, json!(41)),
-            (Endpoint::Generate, r#"{"input_ids":[[1,2,3]]}"#, json!([41])),
-            (Endpoint::Generate, r#"{"input_ids":[ [1], [2] , [3] ]}"#, json!([41, 42, 43])),
-            (Endpoint::Generate, r#"{"input_embeds":[[0.1,0.2],[0.3,0.4]]}"#, json!(41)),
-            (Endpoint::Generate, r#"{"input_embeds":[[[0.1],[0.3]],[[1.0]]]}"#, json!([41, 42])),
-            (Endpoint::Generate, r#"{"text":"a","sampling_params":{"n":3}}"#, json!(41)),
-            (Endpoint::Generate, r#"{"text":["a","b"],"sampling_params":{"n":3}}"#, json!(41)),
+            (
+                Endpoint::Generate,
+                r#"{"input_ids":[[1,2,3]]}"#,
+                json!([41]),
+            ),
+            (
+                Endpoint::Generate,
+                r#"{"input_ids":[ [1], [2] , [3] ]}"#,
+                json!([41, 42, 43]),
+            ),
+            (
+                Endpoint::Generate,
+                r#"{"input_embeds":[[0.1,0.2],[0.3,0.4]]}"#,
+                json!(41),
+            ),
+            (
+                Endpoint::Generate,
+                r#"{"input_embeds":[[[0.1],[0.3]],[[1.0]]]}"#,
+                json!([41, 42]),
+            ),
+            (
+                Endpoint::Generate,
+                r#"{"text":"a","sampling_params":{"n":3}}"#,
+                json!(41),
+            ),
+            (
+                Endpoint::Generate,
+                r#"{"text":["a","b"],"sampling_params":{"n":3}}"#,
+                json!(41),
+            ),
             (Endpoint::Completions, r#"{"prompt":["a"]}"#, json!([41])),
             (Endpoint::Completions, r#"{"prompt":[1,2]}"#, json!(41)),
-            (Endpoint::Completions, r#"{"prompt":[[1],[2]]}"#, json!([41, 42])),
-            (Endpoint::Completions, r#"{"prompt":["a","b"],"n":2}"#, json!(41)),
+            (
+                Endpoint::Completions,
+                r#"{"prompt":[[1],[2]]}"#,
+                json!([41, 42]),
+            ),
+            (
+                Endpoint::Completions,
+                r#"{"prompt":["a","b"],"n":2}"#,
+                json!(41),
+            ),
             (Endpoint::Completions, r#"{"prompt":[]}"#, json!(41)),
             (Endpoint::Chat, r#"{"messages":[{}],"n":1}"#, json!(41)),
-            (Endpoint::Chat, r#"{"messages":[{}],"n":3}"#, json!([41, 42, 43])),
-            (Endpoint::Rerank, r#"{"query":"q","documents":["a","b"]}"#, json!(41)),
+            (
+                Endpoint::Chat,
+                r#"{"messages":[{}],"n":3}"#,
+                json!([41, 42, 43]),
+            ),
+            (
+                Endpoint::Rerank,
+                r#"{"query":"q","documents":["a","b"]}"#,
+                json!(41),
+            ),
             (Endpoint::Generate, "{}", json!(41)),
         ];
         for (endpoint, body, rooms) in cases {
             let value: Value = serde_json::from_str(&spliced(endpoint, body)).unwrap();
             assert_eq!(value["bootstrap_room"], rooms, "{body}");
             let len = rooms.as_array().map(Vec::len);
-            assert_eq!(value["bootstrap_host"].as_array().map(Vec::len), len, "{body}");
-            assert_eq!(value["bootstrap_port"].as_array().map(Vec::len), len, "{body}");
+            assert_eq!(
+                value["bootstrap_host"].as_array().map(Vec::len),
+                len,
+                "{body}"
+            );
+            assert_eq!(
+                value["bootstrap_port"].as_array().map(Vec::len),
+                len,
+                "{body}"
+            );
         }
     }
 
     #[test]
     fn a_batch_keeps_room_for_every_sample() {
-        let view = RequestView::parse(Endpoint::Completions, br#"{"prompt":["a","b"],"n":3}"#).unwrap();
+        let view =
+            RequestView::parse(Endpoint::Completions, br#"{"prompt":["a","b"],"n":3}"#).unwrap();
         assert_eq!(view.batch, Batch::Scalar { rooms: 6 });
         assert_eq!(draw_room(ROOMS - 7, view.batch), ROOMS - 7);
         assert_eq!(draw_room(ROOMS - 6, view.batch), 0);
@@ -206,7 +262,8 @@ mod tests {
     fn an_unknown_port_is_null() {
         let body = Bytes::from_static(b"{}");
         let view = RequestView::parse(Endpoint::Generate, &body).unwrap();
-        let value: Value = serde_json::from_slice(&splice(&body, &view, &pairing(None)).to_vec()).unwrap();
+        let value: Value =
+            serde_json::from_slice(&splice(&body, &view, &pairing(None)).to_vec()).unwrap();
         assert_eq!(value["bootstrap_port"], Value::Null);
     }
 
@@ -227,7 +284,11 @@ mod tests {
 
     #[test]
     fn deep_nesting_neither_overflows_nor_slows() {
-        let body = format!(r#"{{"a":{}{}}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
+        let body = format!(
+            r#"{{"a":{}{}}}"#,
+            "[".repeat(1_000_000),
+            "]".repeat(1_000_000)
+        );
         assert!(RequestView::parse(Endpoint::Chat, body.as_bytes()).is_ok());
     }
 
@@ -237,7 +298,9 @@ mod tests {
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(Value::from),
+            any::<f64>()
+                .prop_filter("finite", |number| number.is_finite())
+                .prop_map(Value::from),
             ".*".prop_map(Value::from),
         ];
         leaf.prop_recursive(3, 32, 6, |inner| {
@@ -250,8 +313,20 @@ mod tests {
     }
 
     fn any_name() -> impl Strategy<Value = String> {
-        let known = ["text", "prompt", "n", "rid", "stream", "bootstrap_room", "bootstrap_host", "sampling_params"];
-        prop_oneof![proptest::sample::select(&known[..]).prop_map(str::to_owned), ".*"]
+        const KNOWN: &[&str] = &[
+            "text",
+            "prompt",
+            "n",
+            "rid",
+            "stream",
+            "bootstrap_room",
+            "bootstrap_host",
+            "sampling_params",
+        ];
+        prop_oneof![
+            proptest::sample::select(KNOWN).prop_map(str::to_owned),
+            ".*"
+        ]
     }
 
     proptest! {

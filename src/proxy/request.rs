@@ -78,22 +78,34 @@ const MAX_BATCH: u64 = 65_536;
 
 impl<'a> RequestView<'a> {
     pub fn parse(endpoint: Endpoint, body: &'a [u8]) -> Result<Self, RequestError> {
-        let object_start = body.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(body.len());
+        let object_start = body
+            .iter()
+            .position(|byte| !byte.is_ascii_whitespace())
+            .unwrap_or(body.len());
         match body.get(object_start) {
             Some(b'{') => {}
-            Some(_) if serde_json::from_slice::<IgnoredAny>(body).is_ok() => return Err(RequestError::NotAnObject),
+            Some(_) if serde_json::from_slice::<IgnoredAny>(body).is_ok() => {
+                return Err(RequestError::NotAnObject);
+            }
             _ => return Err(RequestError::NotJson("expected an object".to_owned())),
         }
-        let members: Members<'a> =
-            serde_json::from_slice(body).map_err(|cause| RequestError::NotJson(cause.to_string()))?;
+        let members: Members<'a> = serde_json::from_slice(body)
+            .map_err(|cause| RequestError::NotJson(cause.to_string()))?;
         Ok(Self {
             prompt: members.prompt(endpoint),
             stream: members.stream.is_some_and(is_true),
-            model: members.model.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            model: members
+                .model
+                .and_then(|raw| serde_json::from_str(raw.get()).ok()),
             batch: members.batch(endpoint),
-            wants_prompt_logprobs: endpoint == Endpoint::Generate && members.return_logprob.is_some_and(wants_any),
+            wants_prompt_logprobs: endpoint == Endpoint::Generate
+                && members.return_logprob.is_some_and(wants_any),
             has_rid: members.rid.is_some_and(|raw| raw.get() != "null"),
-            foreign: members.foreign.iter().map(|&(which, raw)| (which, span(body, raw))).collect(),
+            foreign: members
+                .foreign
+                .iter()
+                .map(|&(which, raw)| (which, span(body, raw)))
+                .collect(),
             object_start,
             object_is_empty: members.count == 0,
         })
@@ -131,7 +143,15 @@ struct Members<'a> {
 }
 
 /// Every member that may hold a prompt, see [`Endpoint::prompt_members`].
-const PROMPT_MEMBERS: [&str; 7] = ["text", "input_ids", "input_embeds", "prompt", "messages", "query", "input"];
+const PROMPT_MEMBERS: [&str; 7] = [
+    "text",
+    "input_ids",
+    "input_embeds",
+    "prompt",
+    "messages",
+    "query",
+    "input",
+];
 
 impl<'a> Members<'a> {
     fn prompt_member(&self, name: &str) -> Option<&'a RawValue> {
@@ -140,28 +160,43 @@ impl<'a> Members<'a> {
     }
 
     fn prompt(&self, endpoint: Endpoint) -> &'a str {
-        endpoint.prompt_members().iter().find_map(|name| self.prompt_member(name)).map_or("", RawValue::get)
+        endpoint
+            .prompt_members()
+            .iter()
+            .find_map(|name| self.prompt_member(name))
+            .map_or("", RawValue::get)
     }
 
     fn batch(&self, endpoint: Endpoint) -> Batch {
         match endpoint {
             Endpoint::Generate => self.generate_batch(),
-            Endpoint::Completions => list_or_samples(self.prompt_member("prompt").and_then(list_of_prompts), self.n()),
+            Endpoint::Completions => list_or_samples(
+                self.prompt_member("prompt").and_then(list_of_prompts),
+                self.n(),
+            ),
             Endpoint::Chat if self.n() > 1 => Batch::List { len: self.n() },
             _ => Batch::Scalar { rooms: 1 },
         }
     }
 
     fn generate_batch(&self) -> Batch {
-        let prompts = ["text", "input_ids", "input_embeds"].into_iter().find_map(|name| {
-            let raw = self.prompt_member(name)?;
-            Some(if name == "input_embeds" { list_of_embeddings(raw) } else { list_of_prompts(raw) })
-        });
+        let prompts = ["text", "input_ids", "input_embeds"]
+            .into_iter()
+            .find_map(|name| {
+                let raw = self.prompt_member(name)?;
+                Some(if name == "input_embeds" {
+                    list_of_embeddings(raw)
+                } else {
+                    list_of_prompts(raw)
+                })
+            });
         list_or_samples(prompts.flatten(), self.samples_in_sampling_params())
     }
 
     fn n(&self) -> u64 {
-        self.n.and_then(|raw| raw.get().parse().ok()).map_or(1, bounded)
+        self.n
+            .and_then(|raw| raw.get().parse().ok())
+            .map_or(1, bounded)
     }
 
     fn samples_in_sampling_params(&self) -> u64 {
@@ -186,8 +221,12 @@ fn bounded(samples: u64) -> u64 {
 /// over all samples instead.
 fn list_or_samples(prompts: Option<u64>, samples: u64) -> Batch {
     match prompts {
-        Some(len) if samples == 1 => Batch::List { len: len.min(MAX_BATCH) },
-        Some(len) => Batch::Scalar { rooms: len.saturating_mul(samples).min(MAX_BATCH) },
+        Some(len) if samples == 1 => Batch::List {
+            len: len.min(MAX_BATCH),
+        },
+        Some(len) => Batch::Scalar {
+            rooms: len.saturating_mul(samples).min(MAX_BATCH),
+        },
         None => Batch::Scalar { rooms: samples },
     }
 }
@@ -261,9 +300,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 "return_logprob" => &mut members.return_logprob,
                 "rid" => &mut members.rid,
                 name => {
-                    if let Some(position) = PROMPT_MEMBERS.iter().position(|member| *member == name) {
+                    if let Some(position) = PROMPT_MEMBERS.iter().position(|member| *member == name)
+                    {
                         &mut members.prompts[position]
-                    } else if let Some(which) = BOOTSTRAP_MEMBERS.iter().position(|member| *member == name) {
+                    } else if let Some(which) =
+                        BOOTSTRAP_MEMBERS.iter().position(|member| *member == name)
+                    {
                         members.foreign.push((which, map.next_value()?));
                         continue;
                     } else {

@@ -30,11 +30,16 @@ impl UpstreamBody {
         B::Error: std::fmt::Display,
     {
         use http_body_util::BodyExt as _;
-        Self(Kind::InMemory(UnsyncBoxBody::new(body.map_err(|error| UpstreamError::Body(error.to_string())))))
+        Self(Kind::InMemory(UnsyncBoxBody::new(
+            body.map_err(|error| UpstreamError::Body(error.to_string())),
+        )))
     }
 
     /// The next data frame; `None` at the end. Trailers are skipped: no worker sends any.
-    pub fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpstreamError>>> {
+    pub fn poll_data(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, UpstreamError>>> {
         loop {
             match ready!(Pin::new(&mut *self).poll_frame(context)) {
                 None => return Poll::Ready(None),
@@ -75,9 +80,9 @@ impl Body for UpstreamBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match &mut self.0 {
-            Kind::Socket(body) => {
-                Pin::new(body).poll_frame(context).map(|frame| frame.map(|result| result.map_err(UpstreamError::from)))
-            }
+            Kind::Socket(body) => Pin::new(body)
+                .poll_frame(context)
+                .map(|frame| frame.map(|result| result.map_err(UpstreamError::from))),
             Kind::InMemory(body) => Pin::new(body).poll_frame(context),
         }
     }

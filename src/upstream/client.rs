@@ -39,19 +39,33 @@ pub struct UpstreamRequest {
 
 impl UpstreamRequest {
     pub fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: Segments::default() }
+        Self {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: Segments::default(),
+        }
     }
 
     pub fn post_json(url: Url, body: impl Into<Bytes>) -> Self {
         let mut headers = HeaderMap::new();
-        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-        Self { method: Method::POST, url, headers, body: Segments::from(body.into()) }
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("application/json"),
+        );
+        Self {
+            method: Method::POST,
+            url,
+            headers,
+            body: Segments::from(body.into()),
+        }
     }
 
     /// Adds `Authorization: Bearer` where there is a key that fits in a header.
     #[must_use]
     pub fn bearer(mut self, key: Option<&str>) -> Self {
-        if let Some(Ok(value)) = key.map(|key| http::HeaderValue::try_from(format!("Bearer {key}"))) {
+        if let Some(Ok(value)) = key.map(|key| http::HeaderValue::try_from(format!("Bearer {key}")))
+        {
             self.headers.insert(http::header::AUTHORIZATION, value);
         }
         self
@@ -60,7 +74,9 @@ impl UpstreamRequest {
 
 /// A worker in this process: takes what would go over the wire and answers with what would come back.
 #[derive(Clone)]
-pub struct InMemoryService(BoxCloneSyncService<Request<Segments>, Response<UpstreamBody>, UpstreamError>);
+pub struct InMemoryService(
+    BoxCloneSyncService<Request<Segments>, Response<UpstreamBody>, UpstreamError>,
+);
 
 impl InMemoryService {
     /// Wraps a tower service such as an axum `Router`.
@@ -89,8 +105,14 @@ impl fmt::Debug for InMemoryService {
 /// Why the client could not be built: the TLS files.
 #[derive(Debug)]
 pub enum UpstreamBuildError {
-    Read { path: PathBuf, cause: std::io::Error },
-    Parse { path: PathBuf, cause: reqwest::Error },
+    Read {
+        path: PathBuf,
+        cause: std::io::Error,
+    },
+    Parse {
+        path: PathBuf,
+        cause: reqwest::Error,
+    },
     Client(reqwest::Error),
 }
 
@@ -98,7 +120,9 @@ impl fmt::Display for UpstreamBuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { path, cause } => write!(f, "cannot read {}: {cause}", path.display()),
-            Self::Parse { path, cause } => write!(f, "{} is not a usable PEM file: {cause}", path.display()),
+            Self::Parse { path, cause } => {
+                write!(f, "{} is not a usable PEM file: {cause}", path.display())
+            }
             Self::Client(cause) => write!(f, "cannot set up the HTTP client: {cause}"),
         }
     }
@@ -114,7 +138,10 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    pub fn new(connect_timeout: Duration, tls: &UpstreamTlsSettings) -> Result<Self, UpstreamBuildError> {
+    pub fn new(
+        connect_timeout: Duration,
+        tls: &UpstreamTlsSettings,
+    ) -> Result<Self, UpstreamBuildError> {
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -126,17 +153,27 @@ impl Upstream {
             .tcp_nodelay(true)
             .http1_only();
         for path in &tls.ca_cert_paths {
-            let certificate = reqwest::Certificate::from_pem(&read(path)?)
-                .map_err(|cause| UpstreamBuildError::Parse { path: path.clone(), cause })?;
+            let certificate = reqwest::Certificate::from_pem(&read(path)?).map_err(|cause| {
+                UpstreamBuildError::Parse {
+                    path: path.clone(),
+                    cause,
+                }
+            })?;
             builder = builder.tls_certs_merge([certificate]);
         }
         if let (Some(certificate), Some(key)) = (&tls.client_cert_path, &tls.client_key_path) {
             let pem = [read(certificate)?, read(key)?].concat();
-            let identity = reqwest::Identity::from_pem(&pem)
-                .map_err(|cause| UpstreamBuildError::Parse { path: certificate.clone(), cause })?;
+            let identity =
+                reqwest::Identity::from_pem(&pem).map_err(|cause| UpstreamBuildError::Parse {
+                    path: certificate.clone(),
+                    cause,
+                })?;
             builder = builder.identity(identity);
         }
-        Ok(Self { client: builder.build().map_err(UpstreamBuildError::Client)?, in_memory: HashMap::new() })
+        Ok(Self {
+            client: builder.build().map_err(UpstreamBuildError::Client)?,
+            in_memory: HashMap::new(),
+        })
     }
 
     /// From now on requests to `authority` (`host:port`) are answered by `service` in this process.
@@ -145,7 +182,10 @@ impl Upstream {
     }
 
     /// Sends and waits for the response head.
-    pub async fn send(&self, request: UpstreamRequest) -> Result<Response<UpstreamBody>, UpstreamError> {
+    pub async fn send(
+        &self,
+        request: UpstreamRequest,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
         match self.in_memory_service(&request.url) {
             Some(service) => send_in_memory(service.clone(), request).await,
             None => self.send_over_socket(request).await,
@@ -159,7 +199,10 @@ impl Upstream {
         self.in_memory.get(url.authority())
     }
 
-    async fn send_over_socket(&self, request: UpstreamRequest) -> Result<Response<UpstreamBody>, UpstreamError> {
+    async fn send_over_socket(
+        &self,
+        request: UpstreamRequest,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let mut outgoing = reqwest::Request::new(request.method, request.url);
         *outgoing.headers_mut() = request.headers;
         if !request.body.is_empty() {
@@ -184,5 +227,8 @@ async fn send_in_memory(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, UpstreamBuildError> {
-    fs::read(path).map_err(|cause| UpstreamBuildError::Read { path: path.to_owned(), cause })
+    fs::read(path).map_err(|cause| UpstreamBuildError::Read {
+        path: path.to_owned(),
+        cause,
+    })
 }

@@ -114,7 +114,10 @@ impl Breaker {
                     *counts = Counts::default();
                     self.open_until.store(0, Ordering::Release);
                     self.alert.store(0, Ordering::Release);
-                    Transition { from, to: BreakerState::Closed }
+                    Transition {
+                        from,
+                        to: BreakerState::Closed,
+                    }
                 })
             }
         }
@@ -135,8 +138,14 @@ impl Breaker {
             BreakerState::Open => false,
         };
         opens.then(|| {
-            self.open_until.store(now.after(self.settings.open_for).as_micros().max(1), Ordering::Release);
-            Transition { from, to: BreakerState::Open }
+            self.open_until.store(
+                now.after(self.settings.open_for).as_micros().max(1),
+                Ordering::Release,
+            );
+            Transition {
+                from,
+                to: BreakerState::Open,
+            }
         })
     }
 }
@@ -168,7 +177,10 @@ mod tests {
         assert_eq!(breaker.failed(at(4)), None);
         assert_eq!(breaker.failed(at(5)), None);
         let opened = breaker.failed(at(6)).expect("the third failure in a row");
-        assert_eq!((opened.from, opened.to), (BreakerState::Closed, BreakerState::Open));
+        assert_eq!(
+            (opened.from, opened.to),
+            (BreakerState::Closed, BreakerState::Open)
+        );
         assert!(!breaker.allows(at(65)));
         assert!(breaker.allows(at(66)));
     }

@@ -26,7 +26,10 @@ impl Gate {
             if word & CLOSED != 0 {
                 return false;
             }
-            match self.0.compare_exchange_weak(word, word + 1, Ordering::AcqRel, Ordering::Relaxed) {
+            match self
+                .0
+                .compare_exchange_weak(word, word + 1, Ordering::AcqRel, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
                 Err(actual) => word = actual,
             }

@@ -50,12 +50,17 @@ pub struct WorkerRegistry {
 
 impl fmt::Debug for WorkerRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerRegistry").field("set", &self.set).finish_non_exhaustive()
+        f.debug_struct("WorkerRegistry")
+            .field("set", &self.set)
+            .finish_non_exhaustive()
     }
 }
 
 impl WorkerRegistry {
-    pub fn new(breaker: BreakerSettings, retired: impl Fn(WorkerId) + Send + Sync + 'static) -> Self {
+    pub fn new(
+        breaker: BreakerSettings,
+        retired: impl Fn(WorkerId) + Send + Sync + 'static,
+    ) -> Self {
         Self {
             set: ArcSwap::default(),
             write: Mutex::new(()),
@@ -75,7 +80,9 @@ impl WorkerRegistry {
         let _writing = self.write.lock();
         let old = self.set.load();
         if old.by_url(spec.url.as_str()).is_some() {
-            return Err(AddError { url: spec.url.to_string() });
+            return Err(AddError {
+                url: spec.url.to_string(),
+            });
         }
         let id = WorkerId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let worker = Arc::new(Worker::new(id, spec, &self.breaker));
@@ -84,7 +91,10 @@ impl WorkerRegistry {
             worker: Arc::clone(&worker),
             role: spec.role,
             state: WorkerState::Starting,
-            bootstrap: Bootstrap { host: spec.url.host().into(), port: spec.bootstrap_port },
+            bootstrap: Bootstrap {
+                host: spec.url.host().into(),
+                port: spec.bootstrap_port,
+            },
         });
         self.set.store(Arc::new(WorkerSet::new(members)));
         Ok(worker)
@@ -99,7 +109,12 @@ impl WorkerRegistry {
         let (worker, from) = (Arc::clone(&member.worker), member.state);
         let to = lifecycle::next(from, event)?;
         let members = match to {
-            WorkerState::Removed => old.members().iter().filter(|member| member.worker.id != id).cloned().collect(),
+            WorkerState::Removed => old
+                .members()
+                .iter()
+                .filter(|member| member.worker.id != id)
+                .cloned()
+                .collect(),
             _ => with_member(&old, id, |member| member.state = to),
         };
         self.set.store(Arc::new(WorkerSet::new(members)));
@@ -119,7 +134,10 @@ impl WorkerRegistry {
     pub fn set_role(&self, id: WorkerId, role: Role, bootstrap: Bootstrap) -> bool {
         let _writing = self.write.lock();
         let old = self.set.load();
-        if old.by_id(id).is_none_or(|member| member.state != WorkerState::Switching) {
+        if old
+            .by_id(id)
+            .is_none_or(|member| member.state != WorkerState::Switching)
+        {
             return false;
         }
         let members = with_member(&old, id, |member| {
@@ -154,7 +172,7 @@ mod tests {
     use crate::workers::WorkerUrl;
 
     fn registry() -> WorkerRegistry {
-        WorkerRegistry::new(BreakerSettings::default(), |_| {})
+        WorkerRegistry::new(crate::config::Config::default().breaker, |_| {})
     }
 
     fn spec(url: &str, role: Role) -> WorkerSpec {
@@ -177,7 +195,9 @@ mod tests {
     fn a_url_is_registered_once() {
         let registry = registry();
         registry.add(&spec("http://a:1", Role::Prefill)).unwrap();
-        let error = registry.add(&spec("http://a:1/", Role::Decode)).unwrap_err();
+        let error = registry
+            .add(&spec("http://a:1/", Role::Decode))
+            .unwrap_err();
         assert_eq!(error.to_string(), "worker http://a:1 already exists");
     }
 
@@ -187,9 +207,19 @@ mod tests {
         let worker = registry.add(&spec("http://a:1", Role::Decode)).unwrap();
         registry.apply(worker.id, WorkerEvent::Passed).unwrap();
         let ticket = worker.enter().unwrap();
-        registry.apply(worker.id, WorkerEvent::DrainRequested).unwrap();
+        registry
+            .apply(worker.id, WorkerEvent::DrainRequested)
+            .unwrap();
         registry.add(&spec("http://b:1", Role::Decode)).unwrap();
-        assert_eq!(registry.snapshot().by_id(worker.id).unwrap().worker.in_flight(), 1);
+        assert_eq!(
+            registry
+                .snapshot()
+                .by_id(worker.id)
+                .unwrap()
+                .worker
+                .in_flight(),
+            1
+        );
         assert!(worker.enter().is_none());
         drop(ticket);
         assert_eq!(worker.in_flight(), 0);
@@ -201,7 +231,9 @@ mod tests {
         let worker = registry.add(&spec("http://a:1", Role::Decode)).unwrap();
         registry.apply(worker.id, WorkerEvent::Passed).unwrap();
         let ticket = worker.enter().unwrap();
-        registry.apply(worker.id, WorkerEvent::DrainRequested).unwrap();
+        registry
+            .apply(worker.id, WorkerEvent::DrainRequested)
+            .unwrap();
         let mut drained = std::pin::pin!(worker.drained());
         assert!(futures_poll(drained.as_mut()).is_none());
         drop(ticket);
@@ -211,14 +243,21 @@ mod tests {
     #[test]
     fn a_role_change_needs_an_empty_worker_and_retires_its_past() {
         let retired = Arc::new(Mutex::new(Vec::new()));
-        let registry = WorkerRegistry::new(BreakerSettings::default(), {
+        let registry = WorkerRegistry::new(crate::config::Config::default().breaker, {
             let retired = Arc::clone(&retired);
             move |id| retired.lock().push(id)
         });
         let worker = registry.add(&spec("http://a:1", Role::Prefill)).unwrap();
-        let bootstrap = Bootstrap { host: "A".into(), port: Some(1) };
+        let bootstrap = Bootstrap {
+            host: "A".into(),
+            port: Some(1),
+        };
         assert!(!registry.set_role(worker.id, Role::Decode, bootstrap.clone()));
-        for event in [WorkerEvent::Passed, WorkerEvent::DrainRequested, WorkerEvent::Emptied] {
+        for event in [
+            WorkerEvent::Passed,
+            WorkerEvent::DrainRequested,
+            WorkerEvent::Emptied,
+        ] {
             registry.apply(worker.id, event).unwrap();
         }
         assert!(registry.set_role(worker.id, Role::Decode, bootstrap));

@@ -29,7 +29,11 @@ impl WorkerSet {
     pub(super) fn new(members: Vec<Member>) -> Self {
         let serving = Role::ALL.map(|role| {
             let serves = |member: &Member| member.role == role && member.state.admits_requests();
-            (0u32..).zip(&members).filter(|(_, member)| serves(member)).map(|(position, _)| position).collect()
+            (0u32..)
+                .zip(&members)
+                .filter(|(_, member)| serves(member))
+                .map(|(position, _)| position)
+                .collect()
         });
         Self { members, serving }
     }
@@ -43,11 +47,15 @@ impl WorkerSet {
     }
 
     pub fn by_uuid(&self, uuid: Uuid) -> Option<&Member> {
-        self.members.iter().find(|member| member.worker.uuid == uuid)
+        self.members
+            .iter()
+            .find(|member| member.worker.uuid == uuid)
     }
 
     pub fn by_url(&self, url: &str) -> Option<&Member> {
-        self.members.iter().find(|member| member.worker.url.as_str() == url)
+        self.members
+            .iter()
+            .find(|member| member.worker.url.as_str() == url)
     }
 
     /// The workers of `role` that serve.
@@ -57,11 +65,17 @@ impl WorkerSet {
             Role::Decode => &self.serving[1],
             Role::Regular => &self.serving[2],
         };
-        RoleView { members: &self.members, positions }
+        RoleView {
+            members: &self.members,
+            positions,
+        }
     }
 
     pub fn count(&self, role: Role) -> usize {
-        self.members.iter().filter(|member| member.role == role).count()
+        self.members
+            .iter()
+            .filter(|member| member.role == role)
+            .count()
     }
 }
 
@@ -82,11 +96,15 @@ impl<'a> RoleView<'a> {
     }
 
     pub fn get(&self, index: usize) -> Option<&'a Member> {
-        self.positions.get(index).map(|&position| &self.members[position as usize])
+        self.positions
+            .get(index)
+            .map(|&position| &self.members[position as usize])
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &'a Member> + use<'a> {
         let members = self.members;
-        self.positions.iter().map(move |&position| &members[position as usize])
+        self.positions
+            .iter()
+            .map(move |&position| &members[position as usize])
     }
 }

@@ -36,7 +36,11 @@ pub struct WorkerUrlError {
 
 impl fmt::Display for WorkerUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' is not a worker URL: {}; expected http://HOST:PORT", self.given, self.reason)
+        write!(
+            f,
+            "'{}' is not a worker URL: {}; expected http://HOST:PORT",
+            self.given, self.reason
+        )
     }
 }
 
@@ -45,9 +49,16 @@ impl std::error::Error for WorkerUrlError {}
 impl WorkerUrl {
     /// Parses `http://HOST[:PORT]` or `https://...`; a bare `HOST:PORT` is read as http.
     pub fn parse(given: &str) -> Result<Self, WorkerUrlError> {
-        let error = |reason: &str| WorkerUrlError { given: given.to_owned(), reason: reason.to_owned() };
+        let error = |reason: &str| WorkerUrlError {
+            given: given.to_owned(),
+            reason: reason.to_owned(),
+        };
         let trimmed = given.trim().trim_end_matches('/');
-        let full = if trimmed.contains("://") { trimmed.to_owned() } else { format!("http://{trimmed}") };
+        let full = if trimmed.contains("://") {
+            trimmed.to_owned()
+        } else {
+            format!("http://{trimmed}")
+        };
         let base = Url::parse(&full).map_err(|cause| error(&cause.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") {
             return Err(error("the scheme is neither http nor https"));
@@ -58,7 +69,10 @@ impl WorkerUrl {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(error("it has a query or a fragment"));
         }
-        Ok(Self { given: full.into(), base })
+        Ok(Self {
+            given: full.into(),
+            base,
+        })
     }
 
     pub fn as_str(&self) -> &str {
@@ -67,7 +81,9 @@ impl WorkerUrl {
 
     /// The host as a URL spells it: an IPv6 address keeps its brackets.
     pub fn host(&self) -> &str {
-        self.base.host_str().expect("parse refuses a URL without a host")
+        self.base
+            .host_str()
+            .expect("parse refuses a URL without a host")
     }
 
     /// The URL of `path` (which begins with a slash) on this worker.
@@ -184,7 +200,10 @@ impl Worker {
             gate: Gate::new_closed(),
             drained: Notify::new(),
             metadata: ArcSwap::from_pointee(WorkerMetadata {
-                model_id: spec.model_id.clone().unwrap_or_else(|| "unknown".to_owned()),
+                model_id: spec
+                    .model_id
+                    .clone()
+                    .unwrap_or_else(|| "unknown".to_owned()),
                 priority: spec.priority,
                 cost: spec.cost,
                 labels: spec.labels.clone(),
@@ -196,7 +215,9 @@ impl Worker {
 
     /// Takes a place on the worker; `None` while its gate is closed.
     pub fn enter(self: &Arc<Self>) -> Option<Ticket> {
-        self.gate.enter().then(|| Ticket { worker: Arc::clone(self) })
+        self.gate.enter().then(|| Ticket {
+            worker: Arc::clone(self),
+        })
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -239,7 +260,9 @@ impl Worker {
 
     /// The worker's own token load, where a poll succeeded lately.
     pub fn load(&self, now: Timestamp, poll_interval: Duration) -> Option<LoadReading> {
-        self.load.read().filter(|reading| now.since(reading.at) <= poll_interval * FRESH_INTERVALS)
+        self.load
+            .read()
+            .filter(|reading| now.since(reading.at) <= poll_interval * FRESH_INTERVALS)
     }
 
     pub fn record_load(&self, reading: Option<LoadReading>) {
@@ -279,7 +302,10 @@ const NEVER: u64 = u64::MAX;
 
 impl Default for LoadCell {
     fn default() -> Self {
-        Self { tokens: AtomicU64::new(0), at: AtomicU64::new(NEVER) }
+        Self {
+            tokens: AtomicU64::new(0),
+            at: AtomicU64::new(NEVER),
+        }
     }
 }
 
@@ -287,9 +313,10 @@ impl LoadCell {
     fn read(&self) -> Option<LoadReading> {
         match self.at.load(Ordering::Acquire) {
             NEVER => None,
-            at => {
-                Some(LoadReading { tokens: self.tokens.load(Ordering::Relaxed), at: Timestamp::from_micros(at) })
-            }
+            at => Some(LoadReading {
+                tokens: self.tokens.load(Ordering::Relaxed),
+                at: Timestamp::from_micros(at),
+            }),
         }
     }
 
@@ -297,7 +324,10 @@ impl LoadCell {
         if let Some(reading) = reading {
             self.tokens.store(reading.tokens, Ordering::Relaxed);
         }
-        self.at.store(reading.map_or(NEVER, |reading| reading.at.as_micros()), Ordering::Release);
+        self.at.store(
+            reading.map_or(NEVER, |reading| reading.at.as_micros()),
+            Ordering::Release,
+        );
     }
 }
 
@@ -308,18 +338,36 @@ mod tests {
     #[test]
     fn worker_urls_are_read_as_users_write_them() {
         let cases = [
-            ("http://127.0.0.1:30000", "127.0.0.1", "http://127.0.0.1:30000/generate"),
-            ("http://127.0.0.1:30000/", "127.0.0.1", "http://127.0.0.1:30000/generate"),
+            (
+                "http://127.0.0.1:30000",
+                "127.0.0.1",
+                "http://127.0.0.1:30000/generate",
+            ),
+            (
+                "http://127.0.0.1:30000/",
+                "127.0.0.1",
+                "http://127.0.0.1:30000/generate",
+            ),
             ("node-3:30000", "node-3", "http://node-3:30000/generate"),
             ("http://[::1]:30000", "[::1]", "http://[::1]:30000/generate"),
-            ("https://gw.example/team-a", "gw.example", "https://gw.example/team-a/generate"),
+            (
+                "https://gw.example/team-a",
+                "gw.example",
+                "https://gw.example/team-a/generate",
+            ),
         ];
         for (given, host, joined) in cases {
             let url = WorkerUrl::parse(given).unwrap();
             assert_eq!(url.host(), host, "{given}");
             assert_eq!(url.join("/generate").as_str(), joined, "{given}");
         }
-        for given in ["", "http://", "grpc://h:1", "http://h:99999", "http://h:1/?q=1"] {
+        for given in [
+            "",
+            "http://",
+            "grpc://h:1",
+            "http://h:99999",
+            "http://h:1/?q=1",
+        ] {
             assert!(WorkerUrl::parse(given).is_err(), "{given}");
         }
     }
@@ -327,7 +375,10 @@ mod tests {
     #[test]
     fn the_bootstrap_server_is_on_the_same_host() {
         let url = WorkerUrl::parse("http://[fd00::7]:30000").unwrap();
-        assert_eq!(url.with_port(9000, "/route").as_str(), "http://[fd00::7]:9000/route");
+        assert_eq!(
+            url.with_port(9000, "/route").as_str(),
+            "http://[fd00::7]:9000/route"
+        );
     }
 
     #[test]
@@ -335,13 +386,19 @@ mod tests {
         let worker = Worker::new(
             WorkerId(1),
             &WorkerSpec::new(WorkerUrl::parse("http://a:1").unwrap(), Role::Decode),
-            &BreakerSettings::default(),
+            &crate::config::Config::default().breaker,
         );
         let second = Duration::from_secs(1);
         assert_eq!(worker.load(Timestamp::ZERO, second), None);
-        let reading = LoadReading { tokens: 7, at: Timestamp::from_micros(1_000_000) };
+        let reading = LoadReading {
+            tokens: 7,
+            at: Timestamp::from_micros(1_000_000),
+        };
         worker.record_load(Some(reading));
-        assert_eq!(worker.load(Timestamp::from_micros(6_000_000), second), Some(reading));
+        assert_eq!(
+            worker.load(Timestamp::from_micros(6_000_000), second),
+            Some(reading)
+        );
         assert_eq!(worker.load(Timestamp::from_micros(6_000_001), second), None);
         worker.record_load(None);
         assert_eq!(worker.load(Timestamp::from_micros(2_000_000), second), None);
