@@ -1,0 +1,190 @@
+//! A leg that failed: why, who is to blame, and whether another try makes sense.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use policies::worker::Role;
+use serde_json::Value;
+
+use super::sse::StreamError;
+use crate::upstream::UpstreamError;
+use crate::workers::Worker;
+
+/// Statuses after which another worker may do better. The peer's list.
+const RETRYABLE: [StatusCode; 6] = [
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+];
+
+/// How SGLang's decode side words a failure of its prefill peer.
+const PREFILL_TO_BLAME: [&str; 2] = ["Lost connection with prefill", "Decode handshake failed"];
+
+#[derive(Debug)]
+pub struct Failure {
+    pub role: Role,
+    pub worker: Arc<Worker>,
+    pub cause: Cause,
+}
+
+#[derive(Debug)]
+pub enum Cause {
+    /// No connection, or one that broke.
+    Transport(UpstreamError),
+    /// An answer that isn't 2xx.
+    Status(WorkerAnswer),
+    /// An error event inside a stream that began with 200.
+    InStream(StreamError),
+    /// Nothing came within the limit.
+    Silent { limit: Duration },
+}
+
+/// A worker's error answer, read to its end or to a bound.
+#[derive(Debug)]
+pub struct WorkerAnswer {
+    pub status: StatusCode,
+    pub content_type: Option<HeaderValue>,
+    pub retry_after: Option<HeaderValue>,
+    pub body: Bytes,
+}
+
+impl WorkerAnswer {
+    /// What the worker says is wrong: `error.message`, `message`, or the body as it is.
+    pub fn message(&self) -> String {
+        let json: Option<Value> = serde_json::from_slice(&self.body).ok();
+        let message = json.as_ref().and_then(|json| {
+            json.pointer("/error/message").or_else(|| json.get("message")).and_then(Value::as_str)
+        });
+        message.map_or_else(|| String::from_utf8_lossy(&self.body).into_owned(), str::to_owned)
+    }
+}
+
+impl Failure {
+    /// The status that the failure has for the client.
+    pub fn status(&self) -> StatusCode {
+        match &self.cause {
+            Cause::Transport(_) => StatusCode::BAD_GATEWAY,
+            Cause::Status(answer) => answer.status,
+            Cause::InStream(error) => error.status,
+            Cause::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    pub fn is_retryable(&self) -> bool {
+        RETRYABLE.contains(&self.status())
+    }
+
+    /// Whether the worker never took the request: nobody listens there.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self.cause, Cause::Transport(UpstreamError::Connect(_)))
+    }
+
+    /// The role whose worker the failure speaks against; `None` for a client's own mistake and for a worker that is
+    /// merely busy.
+    pub fn blames(&self) -> Option<Role> {
+        let status = self.status();
+        if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT {
+            return None;
+        }
+        let message = match &self.cause {
+            Cause::InStream(error) => &error.message,
+            Cause::Status(answer) => &answer.message(),
+            Cause::Transport(_) | Cause::Silent { .. } => return Some(self.role),
+        };
+        let prefill = self.role == Role::Decode && PREFILL_TO_BLAME.iter().any(|words| message.contains(words));
+        Some(if prefill { Role::Prefill } else { self.role })
+    }
+
+    /// The kind of failure as a metric label.
+    pub const fn kind(&self) -> &'static str {
+        match &self.cause {
+            Cause::Transport(error) => error.kind(),
+            Cause::Status(_) => "status",
+            Cause::InStream(_) => "in_stream",
+            Cause::Silent { .. } => "timeout",
+        }
+    }
+
+    /// The error code that clients see, as the peer spells it.
+    pub fn code(&self) -> &'static str {
+        let codes = match self.role {
+            Role::Prefill => &PREFILL_CODES,
+            Role::Decode => &DECODE_CODES,
+            Role::Regular => &SERVER_CODES,
+        };
+        match (&self.cause, self.status()) {
+            (Cause::Transport(_), _) => codes.transport,
+            (Cause::Silent { .. }, _) => codes.timeout,
+            (_, StatusCode::BAD_REQUEST) => codes.bad_request,
+            (_, StatusCode::NOT_FOUND) => codes.not_found,
+            (_, StatusCode::INTERNAL_SERVER_ERROR) => codes.internal_error,
+            (_, StatusCode::SERVICE_UNAVAILABLE) => codes.unavailable,
+            (_, StatusCode::BAD_GATEWAY) => codes.bad_gateway,
+            _ => codes.other,
+        }
+    }
+
+    /// The error in a sentence for the client: which side, and what it said.
+    pub fn message(&self) -> String {
+        let side = match self.role {
+            Role::Prefill => "Prefill server error",
+            Role::Decode => "Decode server error",
+            Role::Regular => "Server error",
+        };
+        match &self.cause {
+            Cause::Transport(error) => format!("{side}: {} {error}", self.worker.url),
+            Cause::Status(answer) => format!("{side} ({}): {}", answer.status, answer.message()),
+            Cause::InStream(error) => format!("{side} ({}): {}", error.status, error.message),
+            Cause::Silent { limit } => format!("{side}: {} sent nothing for {} s", self.worker.url, limit.as_secs()),
+        }
+    }
+}
+
+struct Codes {
+    transport: &'static str,
+    timeout: &'static str,
+    bad_request: &'static str,
+    not_found: &'static str,
+    internal_error: &'static str,
+    unavailable: &'static str,
+    bad_gateway: &'static str,
+    other: &'static str,
+}
+
+const PREFILL_CODES: Codes = Codes {
+    transport: "prefill_server_error",
+    timeout: "prefill_timeout",
+    bad_request: "prefill_bad_request",
+    not_found: "prefill_not_found",
+    internal_error: "prefill_internal_error",
+    unavailable: "prefill_unavailable",
+    bad_gateway: "prefill_bad_gateway",
+    other: "prefill_error",
+};
+
+const DECODE_CODES: Codes = Codes {
+    transport: "decode_server_error",
+    timeout: "decode_timeout",
+    bad_request: "decode_bad_request",
+    not_found: "decode_not_found",
+    internal_error: "decode_internal_error",
+    unavailable: "decode_unavailable",
+    bad_gateway: "decode_bad_gateway",
+    other: "decode_error",
+};
+
+const SERVER_CODES: Codes = Codes {
+    transport: "server_unreachable",
+    timeout: "server_timeout",
+    bad_request: "server_bad_request",
+    not_found: "server_not_found",
+    internal_error: "server_internal_error",
+    unavailable: "server_unavailable",
+    bad_gateway: "server_bad_gateway",
+    other: "server_error",
+};

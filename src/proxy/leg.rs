@@ -1,0 +1,166 @@
+//! One leg of a request: the half that runs on one worker, from sending it to the point where its answer can be
+//! trusted.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::response::Parts;
+use policies::worker::Role;
+use smallvec::SmallVec;
+
+use super::failure::{Cause, Failure, WorkerAnswer};
+use super::headers;
+use super::sse::{self, EventScanner, StreamError};
+use crate::upstream::{Upstream, UpstreamBody, UpstreamError, UpstreamRequest};
+use crate::workers::{Ticket, Worker};
+
+/// How much of a worker's error answer is read.
+const LONGEST_ERROR: usize = 64 * 1024;
+
+/// A whole answer up to this size is held back until it is complete, so that one which is cut short can be retried;
+/// a longer one is passed on from there. A megabyte is some 200,000 generated tokens.
+const HELD_ANSWER: usize = 1024 * 1024;
+
+/// A leg ready to be sent.
+pub struct Leg {
+    pub role: Role,
+    pub ticket: Ticket,
+    pub request: UpstreamRequest,
+}
+
+/// What a prefill leg leaves: its body, where somebody wanted it.
+pub type PrefillOutcome = Result<Bytes, Failure>;
+
+/// A prefill leg under way. Its ticket is released when it ends, not when the client's stream does.
+pub type PrefillLeg = Pin<Box<dyn Future<Output = PrefillOutcome> + Send>>;
+
+/// A serving leg whose answer has begun and may be shown to the client.
+#[derive(Debug)]
+pub struct Opened {
+    pub head: Parts,
+    pub ticket: Ticket,
+    pub answer: Answer,
+}
+
+#[derive(Debug)]
+pub enum Answer {
+    /// All of it.
+    Whole(Bytes),
+    /// Its beginning, and where the rest comes from.
+    Long { start: Bytes, rest: UpstreamBody },
+    /// A stream of events: the pieces so far, with at least one whole event, and what the scanner knows of them.
+    Stream { start: SmallVec<[Bytes; 1]>, rest: UpstreamBody, scanner: EventScanner },
+}
+
+impl Leg {
+    pub fn worker(&self) -> &Arc<Worker> {
+        self.ticket.worker()
+    }
+
+    /// Runs a prefill leg to its end. The body is kept only where `keep_body`.
+    pub async fn run_prefill(self, upstream: Upstream, keep_body: bool) -> PrefillOutcome {
+        let fail = failure(self.role, self.worker());
+        let response = upstream.send(self.request).await.map_err(|error| fail(Cause::Transport(error)))?;
+        let (head, mut body) = response.into_parts();
+        if !head.status.is_success() {
+            return Err(fail(Cause::Status(read_error(&head, body).await)));
+        }
+        let streamed = headers::is_event_stream(&head.headers);
+        let mut kept = Vec::new();
+        let mut scanner = EventScanner::default();
+        let mut error = None;
+        while let Some(piece) = body.data().await {
+            let piece = piece.map_err(|error| fail(Cause::Transport(error)))?;
+            if streamed {
+                scanner.feed(&piece, |event| error = error.take().or_else(|| sse::error_in(event)));
+            }
+            if let Some(error) = error {
+                return Err(fail(Cause::InStream(error)));
+            }
+            if keep_body {
+                kept.extend_from_slice(&piece);
+            }
+        }
+        Ok(kept.into())
+    }
+
+    /// Runs the leg whose answer the client gets until the answer can be trusted: the first event of a stream, or a
+    /// whole answer that is complete.
+    pub async fn open(self, upstream: &Upstream, limits: Limits) -> Result<Opened, Failure> {
+        let fail = failure(self.role, self.worker());
+        let limit = limits.first;
+        match tokio::time::timeout(limit, self.open_unbounded(upstream, &fail)).await {
+            Ok(result) => result,
+            Err(_) => Err(fail(Cause::Silent { limit })),
+        }
+    }
+
+    async fn open_unbounded(self, upstream: &Upstream, fail: &impl Fn(Cause) -> Failure) -> Result<Opened, Failure> {
+        let response = upstream.send(self.request).await.map_err(|error| fail(Cause::Transport(error)))?;
+        let (head, body) = response.into_parts();
+        if !head.status.is_success() {
+            return Err(fail(Cause::Status(read_error(&head, body).await)));
+        }
+        let answer = if headers::is_event_stream(&head.headers) {
+            first_event(body).await
+        } else {
+            whole_or_long(body).await.map_err(Cause::Transport)
+        };
+        Ok(Opened { head, ticket: self.ticket, answer: answer.map_err(fail)? })
+    }
+}
+
+/// How long a leg may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Until the first event of a stream, or all of a whole answer.
+    pub first: Duration,
+}
+
+fn failure(role: Role, worker: &Arc<Worker>) -> impl Fn(Cause) -> Failure + use<> {
+    let worker = Arc::clone(worker);
+    move |cause| Failure { role, worker: Arc::clone(&worker), cause }
+}
+
+async fn read_error(head: &Parts, mut body: UpstreamBody) -> WorkerAnswer {
+    // An error answer that breaks off is still that error.
+    let bytes = body.collect_up_to(LONGEST_ERROR).await.unwrap_or_default();
+    WorkerAnswer {
+        status: head.status,
+        content_type: head.headers.get(http::header::CONTENT_TYPE).cloned(),
+        retry_after: head.headers.get(http::header::RETRY_AFTER).cloned(),
+        body: bytes,
+    }
+}
+
+/// Reads until one event is whole and looks whether it is an error. A stream that ends before is passed on as it is.
+async fn first_event(mut body: UpstreamBody) -> Result<Answer, Cause> {
+    let mut scanner = EventScanner::default();
+    let mut start = SmallVec::new();
+    let mut first: Option<Option<StreamError>> = None;
+    while first.is_none() {
+        let Some(piece) = body.data().await else { break };
+        let piece = piece.map_err(Cause::Transport)?;
+        scanner.feed(&piece, |event| first = first.take().or_else(|| Some(sse::error_in(event))));
+        start.push(piece);
+    }
+    match first.flatten() {
+        Some(error) => Err(Cause::InStream(error)),
+        None => Ok(Answer::Stream { start, rest: body, scanner }),
+    }
+}
+
+async fn whole_or_long(mut body: UpstreamBody) -> Result<Answer, UpstreamError> {
+    let Some(first) = body.data().await.transpose()? else { return Ok(Answer::Whole(Bytes::new())) };
+    let Some(second) = body.data().await.transpose()? else { return Ok(Answer::Whole(first)) };
+    let mut start = Vec::from([first, second].concat());
+    while start.len() < HELD_ANSWER {
+        match body.data().await.transpose()? {
+            Some(piece) => start.extend_from_slice(&piece),
+            None => return Ok(Answer::Whole(start.into())),
+        }
+    }
+    Ok(Answer::Long { start: start.into(), rest: body })
+}

@@ -1,0 +1,270 @@
+//! Server-sent events: where one ends, and whether it reports an error.
+//!
+//! SGLang answers `200` to a stream before it has done anything and reports what goes wrong as an event inside, so
+//! the router has to look. It looks without changing a byte, and parses JSON only of an event that may be an error.
+
+use bytes::Bytes;
+use http::StatusCode;
+use memchr::{memchr, memmem};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// An event longer than this is passed on without being looked at. Token events are kilobytes; prompt log
+/// probabilities of a long prompt are megabytes.
+const LONGEST_EVENT: usize = 8 * 1024 * 1024;
+
+/// Finds the ends of events in a stream that comes in arbitrary pieces.
+#[derive(Debug, Default)]
+pub struct EventScanner {
+    /// The event that has begun but not ended; empty while pieces hold whole events, so nothing is copied then.
+    partial: Vec<u8>,
+    /// Bytes of `partial` that are known to hold no end of an event.
+    searched: usize,
+    /// The partial event outgrew `LONGEST_EVENT`: it is skipped up to its end.
+    skipping: bool,
+}
+
+impl EventScanner {
+    /// Feeds a piece; `on_event` gets each event that ends in it, without its blank line. Answers how many bytes of
+    /// `piece` belong to ended events: 0 where none ended.
+    pub fn feed(&mut self, piece: &[u8], mut on_event: impl FnMut(&[u8])) -> usize {
+        if self.partial.is_empty() {
+            let ended = split_events(piece, 0, &mut on_event);
+            self.keep(&piece[ended..]);
+            return ended;
+        }
+        let before = self.partial.len();
+        self.partial.extend_from_slice(piece);
+        let skipping = self.skipping;
+        let mut first = true;
+        let ended = split_events(&self.partial, self.searched, &mut |event| {
+            if !(skipping && std::mem::take(&mut first)) {
+                on_event(event);
+            }
+        });
+        if ended == 0 {
+            self.bound();
+            return 0;
+        }
+        self.skipping = false;
+        self.partial.drain(..ended);
+        self.searched = searchable_from(&self.partial);
+        ended - before.min(ended)
+    }
+
+    /// Whether the stream so far ends with a whole event.
+    pub fn at_boundary(&self) -> bool {
+        self.partial.is_empty()
+    }
+
+    fn keep(&mut self, rest: &[u8]) {
+        self.partial.extend_from_slice(rest);
+        self.bound();
+    }
+
+    fn bound(&mut self) {
+        if self.partial.len() > LONGEST_EVENT {
+            self.skipping = true;
+            // The last bytes may begin the blank line.
+            self.partial.drain(..self.partial.len() - 3);
+        }
+        self.searched = searchable_from(&self.partial);
+    }
+}
+
+/// A blank line of at most four bytes may straddle two pieces.
+fn searchable_from(partial: &[u8]) -> usize {
+    partial.len().saturating_sub(3)
+}
+
+/// Calls `on_event` for each event of `bytes` that ends, looking for ends from `from` on; answers where the last
+/// one's blank line ends.
+fn split_events(bytes: &[u8], from: usize, on_event: &mut impl FnMut(&[u8])) -> usize {
+    let (mut start, mut at) = (0, from);
+    while let Some(offset) = memchr(b'\n', &bytes[at..]) {
+        let newline = at + offset;
+        let blank = match &bytes[newline + 1..] {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            _ => {
+                at = newline + 1;
+                continue;
+            }
+        };
+        let event = &bytes[start..newline];
+        on_event(event.strip_suffix(b"\r").unwrap_or(event));
+        start = newline + 1 + blank;
+        at = start;
+    }
+    start
+}
+
+/// An error that a worker reported inside a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamError {
+    pub status: StatusCode,
+    pub message: String,
+}
+
+/// The error that `event` reports, if it does.
+///
+/// OpenAI endpoints send `data: {"error":{...}}`; `/generate` sends a token event whose `meta_info.finish_reason` has
+/// the type `abort`.
+pub fn error_in(event: &[u8]) -> Option<StreamError> {
+    let data = payload(event)?;
+    if data.starts_with(b"{\"error\"") || data.starts_with(b"{ \"error\"") {
+        return openai_error(data);
+    }
+    // Inside generated text the quotes would be escaped, so these bytes can only be a JSON string of their own.
+    memmem::find(data, b"\"abort\"").and_then(|_| generate_abort(data))
+}
+
+/// What follows `data:` in an event of one line.
+pub fn payload(event: &[u8]) -> Option<&[u8]> {
+    Some(event.strip_prefix(b"data:")?.trim_ascii_start())
+}
+
+fn openai_error(data: &[u8]) -> Option<StreamError> {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(borrow)]
+        error: &'a RawValue,
+    }
+    #[derive(Deserialize)]
+    struct Body {
+        message: Option<String>,
+        code: Option<u16>,
+    }
+    let event: Event<'_> = serde_json::from_slice(data).ok()?;
+    let body = serde_json::from_str::<Body>(event.error.get()).ok();
+    let status = body.as_ref().and_then(|body| body.code).and_then(error_status);
+    Some(StreamError {
+        status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        message: body.and_then(|body| body.message).unwrap_or_else(|| event.error.get().to_owned()),
+    })
+}
+
+fn generate_abort(data: &[u8]) -> Option<StreamError> {
+    #[derive(Deserialize)]
+    struct Event {
+        meta_info: MetaInfo,
+    }
+    #[derive(Deserialize)]
+    struct MetaInfo {
+        finish_reason: Option<FinishReason>,
+    }
+    #[derive(Deserialize)]
+    struct FinishReason {
+        r#type: String,
+        message: Option<String>,
+        status_code: Option<u16>,
+    }
+    let reason = serde_json::from_slice::<Event>(data).ok()?.meta_info.finish_reason?;
+    (reason.r#type == "abort").then(|| StreamError {
+        status: reason.status_code.and_then(error_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        message: reason.message.unwrap_or_else(|| "the worker aborted the request".to_owned()),
+    })
+}
+
+fn error_status(code: u16) -> Option<StatusCode> {
+    StatusCode::from_u16(code).ok().filter(|status| status.is_client_error() || status.is_server_error())
+}
+
+/// One well-formed error event, in the shape that OpenAI clients read.
+pub fn error_event(status: StatusCode, code: &str, message: &str) -> Bytes {
+    let error = serde_json::json!({
+        "error": { "type": status.canonical_reason().unwrap_or("Error"), "code": code, "message": message }
+    });
+    Bytes::from(format!("data: {error}\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn events(pieces: &[&[u8]]) -> Vec<String> {
+        let mut scanner = EventScanner::default();
+        let mut events = Vec::new();
+        for piece in pieces {
+            scanner.feed(piece, |event| events.push(String::from_utf8_lossy(event).into_owned()));
+        }
+        events
+    }
+
+    #[test]
+    fn events_end_at_blank_lines_however_the_bytes_arrive() {
+        let cases: &[(&[&[u8]], &[&str])] = &[
+            (&[b"data: a\n\ndata: b\n\n"], &["data: a", "data: b"]),
+            (&[b"data: a\n", b"\ndata: b", b"\n\n"], &["data: a", "data: b"]),
+            (&[b"data: a\r\n\r\ndata: b\r\n", b"\r\n"], &["data: a", "data: b"]),
+            (&[b"data: a\r\n\r", b"\n"], &["data: a"]),
+            (&[b"data: a\ndata: b\n\n"], &["data: a\ndata: b"]),
+            (&[b"data: open"], &[]),
+        ];
+        for (pieces, expected) in cases {
+            assert_eq!(events(pieces), *expected, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn an_oversized_event_is_skipped_and_the_next_one_seen() {
+        let mut scanner = EventScanner::default();
+        let mut seen = Vec::new();
+        let megabyte = vec![b'x'; 1024 * 1024];
+        for _ in 0..10 {
+            scanner.feed(&megabyte, |event| seen.push(event.len()));
+        }
+        assert!(scanner.partial.len() < LONGEST_EVENT);
+        scanner.feed(b"\n\ndata: next\n\n", |event| seen.push(event.len()));
+        assert_eq!(seen, [b"data: next".len()]);
+    }
+
+    #[test]
+    fn errors_are_told_from_text_about_errors() {
+        let error = |event: &str| error_in(event.as_bytes()).map(|error| (error.status.as_u16(), error.message));
+        assert_eq!(
+            error(r#"data: {"error":{"object":"error","message":"lost","type":"INTERNAL_SERVER_ERROR","code":503}}"#),
+            Some((503, "lost".to_owned()))
+        );
+        assert_eq!(error(r#"data: {"error":"plain"}"#), Some((500, "\"plain\"".to_owned())));
+        assert_eq!(
+            error(r#"data: {"text":"","meta_info":{"finish_reason":{"type":"abort","message":"m","status_code":400}}}"#),
+            Some((400, "m".to_owned()))
+        );
+        for harmless in [
+            r#"data: {"text":"{\"error\":1} \"abort\"","meta_info":{"finish_reason":null}}"#,
+            r#"data: {"choices":[{"text":"abort"}],"x":"abort"}"#,
+            "data: [DONE]",
+            ": comment",
+        ] {
+            assert_eq!(error(harmless), None, "{harmless}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunking_finds_the_same_events_and_counts_every_byte(
+            stream in proptest::collection::vec(proptest::sample::select(&b"da:\r\n {"[..]), 0..120),
+            cuts in proptest::collection::vec(0usize..120, 0..8),
+        ) {
+            let whole = events(&[&stream]);
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
+            cuts.sort_unstable();
+            let mut scanner = EventScanner::default();
+            let (mut seen, mut ended, mut start) = (Vec::new(), 0, 0);
+            for cut in cuts.into_iter().chain([stream.len()]) {
+                let piece = &stream[start..cut];
+                let n = scanner.feed(piece, |event| seen.push(String::from_utf8_lossy(event).into_owned()));
+                prop_assert!(n <= piece.len());
+                if n > 0 {
+                    ended = start + n;
+                }
+                start = cut;
+            }
+            prop_assert_eq!(seen, whole);
+            prop_assert_eq!(scanner.at_boundary(), ended == stream.len());
+        }
+    }
+}
