@@ -13,7 +13,7 @@ mod switch;
 pub(crate) use job::{Finish, Job, Kv, Meeting, Plan, Sampling};
 pub(crate) use queues::transfer_error;
 
-pub(crate) use switch::{SwitchOrder, SwitchOutcome};
+pub(crate) use switch::SwitchOrder;
 
 use crate::{
     config::{Config, Role},
@@ -133,6 +133,19 @@ impl Engine {
             ticket,
             id,
             role,
+        }
+    }
+
+    /// A request that can't be queued, ended before it began.
+    pub(crate) fn reject(self: &Arc<Self>, abort: Abort) -> Admission {
+        self.refuse();
+        let ticket = Arc::new(Ticket::default());
+        ticket.end(0, End::Aborted(abort));
+        Admission {
+            engine: Arc::clone(self),
+            ticket,
+            id: u64::MAX,
+            role: self.role(),
         }
     }
 
