@@ -58,14 +58,16 @@ pub(crate) struct Unreachable;
 
 /// The calling side of a [`Network`].
 pub(crate) enum Dial {
-    Http(Client<HttpConnector, Full<Bytes>>),
+    Http(Box<Client<HttpConnector, Full<Bytes>>>),
     InMemory(Switchboard),
 }
 
 impl Dial {
     pub(crate) fn new(network: &Network) -> Self {
         match network {
-            Network::Http => Self::Http(Client::builder(TokioExecutor::new()).build_http()),
+            Network::Http => {
+                Self::Http(Box::new(Client::builder(TokioExecutor::new()).build_http()))
+            }
             Network::InMemory(switchboard) => Self::InMemory(switchboard.clone()),
         }
     }

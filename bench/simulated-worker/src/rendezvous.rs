@@ -84,7 +84,7 @@ async fn route(State(engine): State<Arc<Engine>>, Query(query): Query<RouteQuery
         )
             .into_response();
     };
-    let Some(rank_port) = engine.rank_port().filter(|_| engine.is_up()) else {
+    let Some(rank_port) = engine.rank_port() else {
         let text = "Prefill server not fully registered yet (0 workers registered).";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };

@@ -122,8 +122,8 @@ pub(super) struct Queued {
     pub(super) id: u64,
     pub(super) job: Job,
     pub(super) tokens: u32,
-    /// Decode side: its place in the KV reservation.
-    pub(super) _permit: Option<OwnedSemaphorePermit>,
+    /// Decode side: its place in the KV reservation, given back when the job is dropped.
+    pub(super) reserved: Option<OwnedSemaphorePermit>,
     /// Prefill side: the decode worker that waits for the KV, and its arrival's number.
     pub(super) partner: Option<Partner>,
     /// The answer that the KV will carry: another request's where rooms collided.
@@ -140,7 +140,7 @@ impl Queued {
         Self {
             id,
             tokens: 0,
-            _permit: None,
+            reserved: None,
             partner: None,
             carried: job.plan.answer,
             job,

@@ -104,7 +104,7 @@ impl State {
         };
         self.counters.room_collisions += u64::from(collided);
         queued.job.plan = plan;
-        queued._permit = Some(permit);
+        queued.reserved = Some(permit);
         self.start_answer(queued);
     }
 
@@ -129,7 +129,8 @@ impl State {
     pub(super) fn complete(&mut self, queued: Queued) {
         self.forget_room(&queued);
         self.counters.completed += u64::from(!queued.job.probe);
-        queued.job.ticket.end(queued.tokens, End::Finished);
+        let Queued { job, tokens, .. } = queued;
+        job.ticket.end(tokens, End::Finished);
     }
 
     /// A decode request that gave up on its KV.
@@ -166,7 +167,8 @@ impl State {
                 }
             }
         }
-        queued.job.ticket.end(queued.tokens, End::Aborted(abort));
+        let Queued { job, tokens, .. } = queued;
+        job.ticket.end(tokens, End::Aborted(abort));
     }
 
     pub(super) fn abort_matching(&mut self, rid: Option<&str>) {

@@ -53,18 +53,13 @@ impl Rooms {
             queued.carried = answer;
         }
         room.live.push((queued.id, queued.job.plan.answer));
-        let met = match room.partners.pop_front() {
-            Some(partner) => {
-                queued.partner = Some(partner);
-                Some(queued)
-            }
-            None => {
-                self.deadlines.insert(queued.id, (deadline, number));
-                room.jobs.push_back(queued);
-                None
-            }
-        };
-        (taken.is_some(), met)
+        queued.partner = room.partners.pop_front();
+        if queued.partner.is_some() {
+            return (taken.is_some(), Some(queued));
+        }
+        self.deadlines.insert(queued.id, (deadline, number));
+        room.jobs.push_back(queued);
+        (taken.is_some(), None)
     }
 
     /// A decode worker arrives. Returns the request that waited for it.

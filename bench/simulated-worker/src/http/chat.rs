@@ -109,6 +109,7 @@ fn request_of(body: Body, context_length: u64) -> Result<Request, Refusal> {
         stream: body.stream,
         stream_interval: None,
         rid: body.rid,
+        echo: false,
         logprob_start: None,
         pd: body.pd,
     })

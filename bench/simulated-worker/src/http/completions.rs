@@ -55,14 +55,12 @@ pub(crate) async fn handle(State(worker): State<SimulatedWorker>, body: Bytes) -
 fn parse(body: &[u8]) -> Result<(Request, Completion), (Refusal, Completion)> {
     let mut wire = Completion {
         envelope: Envelope::new("text_completion"),
-        echo: false,
         token_ids: false,
     };
     let body: Body = match serde_json::from_slice(body) {
         Ok(body) => body,
         Err(error) => return Err((Refusal::malformed(&error), wire)),
     };
-    wire.echo = body.echo;
     wire.token_ids = body.return_token_ids;
     wire.envelope.options = body.stream_options.unwrap_or_default();
     wire.envelope.samples = body.n.unwrap_or(1) as usize;
@@ -93,6 +91,7 @@ fn request_of(body: Body) -> Result<Request, Refusal> {
         stream: body.stream,
         stream_interval: None,
         rid: body.rid,
+        echo: body.echo,
         logprob_start: None,
         pd: body.pd,
     })
@@ -100,7 +99,6 @@ fn request_of(body: Body) -> Result<Request, Refusal> {
 
 struct Completion {
     envelope: Envelope,
-    echo: bool,
     token_ids: bool,
 }
 
@@ -108,7 +106,7 @@ impl Completion {
     /// One choice: the text from `piece` on, and what belongs to it.
     fn choice(&self, out: &mut String, choice: &Choice, piece: Piece, ending: Option<Ending<'_>>) {
         put!(out, "{{\"index\":{},\"text\":\"", choice.index);
-        if self.echo && piece.first == 0 {
+        if piece.first == 0 {
             json::escape(out, &choice.echo);
         }
         out.push_str(&choice.written.json[piece.start..]);

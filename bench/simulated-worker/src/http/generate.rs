@@ -106,6 +106,7 @@ fn request_of(body: Body) -> Result<Request, Refusal> {
         },
         stream: body.stream,
         rid: body.rid,
+        echo: false,
         // Without a start SGLang reports the output only.
         logprob_start: start
             .filter(|_| logprobs)

@@ -24,11 +24,11 @@ pub(super) struct StreamOptions {
 }
 
 impl StreamOptions {
-    pub(super) fn include_usage(&self) -> bool {
+    pub(super) fn include_usage(self) -> bool {
         self.include_usage == Some(true)
     }
 
-    pub(super) fn continuous(&self) -> bool {
+    pub(super) fn continuous(self) -> bool {
         self.continuous_usage_stats == Some(true)
     }
 }

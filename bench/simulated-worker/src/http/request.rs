@@ -28,6 +28,8 @@ pub(crate) struct Request {
     pub(crate) stream: bool,
     pub(crate) stream_interval: Option<u32>,
     pub(crate) rid: Option<OneOrMany<String>>,
+    /// Whether the answer repeats the prompt.
+    pub(crate) echo: bool,
     /// The first prompt token whose log probability is wanted, if any is.
     pub(crate) logprob_start: Option<usize>,
     pub(crate) pd: PdFields,

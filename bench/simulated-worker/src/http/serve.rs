@@ -129,7 +129,9 @@ fn admit_choice(worker: &SimulatedWorker, request: &Request, index: usize) -> Pe
     };
     let mut choice = Choice::new(index, rid, prompt, hold);
     choice.written.plan = plan;
-    choice.echo = prompt.echo().to_owned();
+    if request.echo {
+        prompt.echo().clone_into(&mut choice.echo);
+    }
     choice.logged_input = logged_input(role, request, index);
     Pending { choice, kv }
 }

@@ -100,10 +100,11 @@ impl<W: Wire> Stream<W> {
                         return Some(Ok(out.into()));
                     }
                     let struck = self.struck(&choices);
-                    if out.is_empty() && struck {
-                        if let Some(frame) = self.strike(choices.first()).await {
-                            return frame;
-                        }
+                    if out.is_empty()
+                        && struck
+                        && let Some(frame) = self.strike(choices.first()).await
+                    {
+                        return frame;
                     }
                     self.phase = Phase::Streaming(choices);
                     if !out.is_empty() {
@@ -215,12 +216,12 @@ impl<W: Wire> Stream<W> {
 
 impl Struck {
     fn of(fault: Fault) -> Option<Self> {
-        let after_tokens = match fault {
-            Fault::StallMidStream { after_tokens, .. }
-            | Fault::ResetMidStream { after_tokens }
-            | Fault::CutShort { after_tokens }
-            | Fault::ErrorEvent { after_tokens } => after_tokens,
-            _ => return None,
+        let (Fault::StallMidStream { after_tokens, .. }
+        | Fault::ResetMidStream { after_tokens }
+        | Fault::CutShort { after_tokens }
+        | Fault::ErrorEvent { after_tokens }) = fault
+        else {
+            return None;
         };
         Some(Self {
             fault,
