@@ -174,9 +174,11 @@ fn microseconds() -> Histogram<u64> {
 }
 
 fn record(histogram: &mut Histogram<u64>, took: Duration) {
-    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    // A histogram that resizes takes any value but the largest ones, which no request lives to see.
-    histogram.saturating_record(micros);
+    // A day is longer than any request lives, and keeps the histogram small.
+    let micros = took.min(Duration::from_hours(24)).as_micros() as u64;
+    histogram
+        .record(micros)
+        .expect("a histogram grows to what it is given");
 }
 
 /// Two points of a distribution, where there is one.
@@ -296,5 +298,45 @@ impl fmt::Display for Report {
             write!(f, "\n{name:<14}{:>14.2}{:>14.2}", ms(p50), ms(p99))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_and_long_latencies_are_both_kept() {
+        let mut tally = Tally::new();
+        for seconds in [0.001, 5.0, 5.0] {
+            let mut timings = Timings::streamed();
+            timings.token(Duration::from_secs_f64(seconds));
+            timings.token(Duration::from_secs_f64(seconds + 0.25));
+            timings.ended(Duration::from_secs_f64(seconds + 1.0));
+            tally.count(Ok(timings), 0);
+        }
+        let report = tally.report(Duration::from_secs(1));
+        let near = |points: Option<Percentiles>, seconds: f64| {
+            let p50 = points.map(|points| points.p50.as_secs_f64());
+            p50.is_some_and(|p50| (p50 / seconds - 1.0).abs() < 0.01)
+        };
+        assert!(near(report.first_token, 5.0), "{report}");
+        assert!(near(report.between_tokens, 0.25), "{report}");
+        assert!(near(report.whole, 6.0), "{report}");
+    }
+
+    #[test]
+    fn wrong_and_failed_are_counted_apart() {
+        let mut tally = Tally::new();
+        tally.count(Err(Failure::WrongText), 3);
+        tally.count(Err(Failure::Status(503)), 4);
+        tally.count(Err(Failure::Status(503)), 5);
+        let report = tally.report(Duration::from_secs(1));
+        assert_eq!(
+            (report.wrong(), report.failed(), report.requests()),
+            (1, 2, 3)
+        );
+        assert!(!report.is_flawless());
+        assert_eq!(report.to_json()["failures"]["status 503"], 2);
     }
 }

@@ -268,7 +268,7 @@ impl Wire for Chat {
                 },
             );
         }
-        self.envelope.usage_chunk(out, choices);
+        self.envelope.usage_chunk(out, choices, true);
         out.push_str(DONE);
     }
 

@@ -6,6 +6,7 @@ use crate::{
     ticket::{Abort, End, Progress},
 };
 use std::{
+    future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -133,6 +134,8 @@ impl Choice {
     }
 
     pub(crate) async fn wait_for_end(&mut self) {
+        // In two steps, to know when the first token came.
+        poll_fn(|cx| self.poll_progress(cx)).await;
         let (tokens, end) = self.hold.ended().await;
         self.note(tokens, Some(end));
     }

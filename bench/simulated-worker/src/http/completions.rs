@@ -171,7 +171,7 @@ impl Wire for Completion {
     }
 
     fn close(&self, out: &mut String, choices: &[Choice]) {
-        self.envelope.usage_chunk(out, choices);
+        self.envelope.usage_chunk(out, choices, false);
         out.push_str(DONE);
     }
 

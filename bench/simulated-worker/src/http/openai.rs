@@ -73,24 +73,40 @@ impl Envelope {
         json::quote(out, &self.model);
     }
 
-    /// The last chunk of a stream where usage was asked for.
-    pub(super) fn usage_chunk(&self, out: &mut String, choices: &[Choice]) {
+    /// The last chunk of a stream where usage was asked for. `nulls`: whether it names the details that there are none
+    /// of, which chat does and completions don't.
+    pub(super) fn usage_chunk(&self, out: &mut String, choices: &[Choice], nulls: bool) {
         let Some(first) = choices.first().filter(|_| self.options.include_usage()) else {
             return;
         };
         out.push_str("data: ");
         self.open(out, first);
         out.push_str(",\"choices\":[],\"usage\":");
-        self.total_usage(out, choices);
+        let (prompt, completion) = self.totals(choices);
+        if nulls {
+            usage(out, prompt, completion);
+        } else {
+            put!(
+                out,
+                "{{\"prompt_tokens\":{prompt},\"total_tokens\":{},\"completion_tokens\":{completion},\
+                 \"reasoning_tokens\":0}}",
+                prompt + u64::from(completion)
+            );
+        }
         out.push_str("}\n\n");
     }
 
     /// The usage of all choices: a prompt that was sampled several times counts once.
     pub(super) fn total_usage(&self, out: &mut String, choices: &[Choice]) {
+        let (prompt, completion) = self.totals(choices);
+        usage(out, prompt, completion);
+    }
+
+    fn totals(&self, choices: &[Choice]) -> (u64, u32) {
         let firsts = choices.iter().step_by(self.samples.max(1));
         let prompt = firsts.map(|choice| choice.prompt_tokens).sum();
         let completion = choices.iter().map(|choice| choice.written.tokens).sum();
-        usage(out, prompt, completion);
+        (prompt, completion)
     }
 }
 
