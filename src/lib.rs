@@ -1,1 +1,12 @@
-//! lib
+//! adaptive-router: an HTTP router for SGLang prefill/decode disaggregation.
+//!
+//! Where things are: `config` reads the settings, `workers` holds the worker set, `upstream` speaks to workers,
+//! `proxy` carries requests, `admin` answers everything that isn't inference, `control` watches the workers' health
+//! and load, `telemetry` counts, `simulate` makes workers without a GPU, and `app` puts it together.
+
+pub mod clock;
+pub mod config;
+pub mod proxy;
+pub mod telemetry;
+pub mod upstream;
+pub mod workers;

@@ -1,7 +1,29 @@
 //! Routing: which worker of one role takes a request.
 //!
 //! A policy sees the candidates of one role and the few facts of a request that matter, and answers with an index. It
-//! is asked once for the prefill leg and once for the decode leg of a request.
+//! is asked once for the prefill leg and once for the decode leg of a request, each time an instance of its own.
+//!
+//! One file per policy; `kind` knows them by name. What they share: `select` looks through candidates, `dice` stretches
+//! the entropy of a decision, `rendezvous` ranks workers for a key.
+
+mod bucket;
+mod cache_aware;
+mod consistent_hashing;
+mod dice;
+mod kind;
+mod manual;
+mod power_of_two;
+mod prefix_hash;
+mod random;
+mod rendezvous;
+mod round_robin;
+mod select;
+mod settings;
+#[cfg(test)]
+mod testing;
+
+pub use self::kind::{PolicyKind, UnknownPolicy, build};
+pub use self::settings::{AssignmentMode, RouteSettings, UnknownAssignmentMode};
 
 use crate::time::Timestamp;
 use crate::worker::WorkerId;
@@ -40,6 +62,17 @@ impl Candidates for [Candidate] {
 
     fn get(&self, index: usize) -> Option<Candidate> {
         <[Candidate]>::get(self, index).copied()
+    }
+}
+
+/// So that a slice can be passed as `&dyn Candidates`: `&slice`.
+impl<C: Candidates + ?Sized> Candidates for &C {
+    fn len(&self) -> usize {
+        C::len(self)
+    }
+
+    fn get(&self, index: usize) -> Option<Candidate> {
+        C::get(self, index)
     }
 }
 

@@ -1,0 +1,31 @@
+//! How many requests are let in, and how many wait.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::parse;
+
+/// `None` lets everything in. An alias of its own: spelt out in a field, `Option` would mean "flag may be missing".
+pub type Limit = Option<usize>;
+
+/// The gate in front of routing.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(next_help_heading = "Rate Limiting")]
+pub struct AdmissionSettings {
+    /// Requests that run at once; -1 is no limit
+    #[arg(long, value_name = "N", default_value = "-1", value_parser = parse::limit)]
+    pub max_concurrent_requests: Limit,
+
+    /// Requests that wait when the limit is reached; 0 answers 429 at once
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse::whole::<usize>)]
+    pub queue_size: usize,
+
+    /// Seconds that a request waits at most
+    #[arg(id = "queue-timeout-secs", long, value_name = "SECS", default_value = "60", value_parser = parse::positive_seconds)]
+    pub queue_timeout: Duration,
+
+    /// Requests that are let in per second [default: no limit]
+    #[arg(id = "rate-limit-tokens-per-second", long, value_name = "N", value_parser = parse::count)]
+    pub rate_limit_per_second: Option<u32>,
+}

@@ -1,0 +1,42 @@
+//! What is logged, and where to.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(next_help_heading = "Logging")]
+pub struct LoggingSettings {
+    /// Least important level that is logged
+    #[arg(id = "log-level", long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    pub level: LogLevel,
+
+    /// Directory for log files, one a day, besides the console [default: console only]
+    #[arg(id = "log-dir", long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// One JSON object a line instead of text
+    #[arg(id = "log-json", long)]
+    pub json: bool,
+}
+
+/// How important a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl LogLevel {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}

@@ -1,0 +1,3 @@
+pub mod bootstrap;
+pub mod endpoint;
+pub mod request;

@@ -1,0 +1,343 @@
+//! What the router reads of a request body, and nothing more.
+//!
+//! One pass over the bytes finds the members of the top-level object that routing needs; everything else is skipped
+//! without being built. The body itself is never re-typed: see [`super::bootstrap`] for how fields get in.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use super::endpoint::Endpoint;
+
+/// Names of the members that pair a prefill with a decode. A client's own are replaced.
+pub const BOOTSTRAP_MEMBERS: [&str; 3] = ["bootstrap_host", "bootstrap_port", "bootstrap_room"];
+
+/// Why a body can't be routed. The client's mistake, always.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestError {
+    NotJson(String),
+    NotAnObject,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson(cause) => write!(f, "the request body is not valid JSON: {cause}"),
+            Self::NotAnObject => f.write_str("the request body must be a JSON object"),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+/// How many sequences a request asks for, and how its bootstrap fields have to look for the engine to match them up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batch {
+    /// One prompt: scalar fields. The engine counts up from the room for parallel samples, so `rooms` are reserved.
+    Scalar { rooms: u64 },
+    /// A list of prompts (or chat's `n`): lists of that length.
+    List { len: u64 },
+}
+
+impl Batch {
+    pub const fn rooms(self) -> u64 {
+        match self {
+            Self::Scalar { rooms } => rooms,
+            Self::List { len } => len,
+        }
+    }
+}
+
+/// A bootstrap member that the client sent itself: which one, and where its value stands in the body.
+pub type ForeignField = (usize, Range<usize>);
+
+/// The facts of a request that the router acts on. Borrows the body.
+#[derive(Debug)]
+pub struct RequestView<'a> {
+    /// The prompt as it stands in the JSON, escapes and all; empty where there is none.
+    pub prompt: &'a str,
+    pub stream: bool,
+    pub model: Option<Cow<'a, str>>,
+    pub batch: Batch,
+    /// The client wants log probabilities of the prompt, which only the prefill leg knows.
+    pub wants_prompt_logprobs: bool,
+    pub has_rid: bool,
+    pub foreign: SmallVec<[ForeignField; 0]>,
+    /// Where the top-level object begins: the offset of its `{`.
+    pub object_start: usize,
+    pub object_is_empty: bool,
+}
+
+/// No engine takes a batch near this; it bounds the bootstrap lists that a hostile `n` would make the router write.
+const MAX_BATCH: u64 = 65_536;
+
+impl<'a> RequestView<'a> {
+    pub fn parse(endpoint: Endpoint, body: &'a [u8]) -> Result<Self, RequestError> {
+        let object_start = body
+            .iter()
+            .position(|byte| !byte.is_ascii_whitespace())
+            .unwrap_or(body.len());
+        match body.get(object_start) {
+            Some(b'{') => {}
+            Some(_) if serde_json::from_slice::<IgnoredAny>(body).is_ok() => {
+                return Err(RequestError::NotAnObject);
+            }
+            _ => return Err(RequestError::NotJson("expected an object".to_owned())),
+        }
+        let members: Members<'a> = serde_json::from_slice(body)
+            .map_err(|cause| RequestError::NotJson(cause.to_string()))?;
+        Ok(Self {
+            prompt: members.prompt(endpoint),
+            stream: members.stream.is_some_and(is_true),
+            model: members
+                .model
+                .and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            batch: members.batch(endpoint),
+            wants_prompt_logprobs: endpoint == Endpoint::Generate
+                && members.return_logprob.is_some_and(wants_any),
+            has_rid: members.rid.is_some_and(|raw| raw.get() != "null"),
+            foreign: members
+                .foreign
+                .iter()
+                .map(|&(which, raw)| (which, span(body, raw)))
+                .collect(),
+            object_start,
+            object_is_empty: members.count == 0,
+        })
+    }
+}
+
+/// Where `raw`, a part of `body`, stands in it.
+fn span(body: &[u8], raw: &RawValue) -> Range<usize> {
+    let start = raw.get().as_ptr().addr() - body.as_ptr().addr();
+    start..start + raw.get().len()
+}
+
+fn is_true(raw: &RawValue) -> bool {
+    raw.get() == "true"
+}
+
+/// `return_logprob` is a bool, or for batches a list of bools.
+fn wants_any(raw: &RawValue) -> bool {
+    is_true(raw) || (raw.get().starts_with('[') && raw.get().contains("true"))
+}
+
+/// The members of the top-level object that matter to some endpoint, unparsed. The last of equal names counts, as
+/// Python's parsers have it.
+#[derive(Default)]
+struct Members<'a> {
+    prompts: [Option<&'a RawValue>; PROMPT_MEMBERS.len()],
+    stream: Option<&'a RawValue>,
+    model: Option<&'a RawValue>,
+    n: Option<&'a RawValue>,
+    sampling_params: Option<&'a RawValue>,
+    return_logprob: Option<&'a RawValue>,
+    rid: Option<&'a RawValue>,
+    foreign: SmallVec<[(usize, &'a RawValue); 0]>,
+    count: usize,
+}
+
+/// Every member that may hold a prompt, see [`Endpoint::prompt_members`].
+const PROMPT_MEMBERS: [&str; 7] = [
+    "text",
+    "input_ids",
+    "input_embeds",
+    "prompt",
+    "messages",
+    "query",
+    "input",
+];
+
+impl<'a> Members<'a> {
+    fn prompt_member(&self, name: &str) -> Option<&'a RawValue> {
+        let position = PROMPT_MEMBERS.iter().position(|member| *member == name)?;
+        self.prompts[position].filter(|raw| raw.get() != "null")
+    }
+
+    fn prompt(&self, endpoint: Endpoint) -> &'a str {
+        endpoint
+            .prompt_members()
+            .iter()
+            .find_map(|name| self.prompt_member(name))
+            .map_or("", RawValue::get)
+    }
+
+    fn batch(&self, endpoint: Endpoint) -> Batch {
+        match endpoint {
+            Endpoint::Generate => self.generate_batch(),
+            Endpoint::Completions => list_or_samples(
+                self.prompt_member("prompt").and_then(list_of_prompts),
+                self.n(),
+            ),
+            Endpoint::Chat if self.n() > 1 => Batch::List { len: self.n() },
+            _ => Batch::Scalar { rooms: 1 },
+        }
+    }
+
+    fn generate_batch(&self) -> Batch {
+        let prompts = ["text", "input_ids", "input_embeds"]
+            .into_iter()
+            .find_map(|name| {
+                let raw = self.prompt_member(name)?;
+                Some(if name == "input_embeds" {
+                    list_of_embeddings(raw)
+                } else {
+                    list_of_prompts(raw)
+                })
+            });
+        list_or_samples(prompts.flatten(), self.samples_in_sampling_params())
+    }
+
+    fn n(&self) -> u64 {
+        self.n
+            .and_then(|raw| raw.get().parse().ok())
+            .map_or(1, bounded)
+    }
+
+    fn samples_in_sampling_params(&self) -> u64 {
+        #[derive(Deserialize)]
+        struct Sampling {
+            #[serde(default)]
+            n: Option<u64>,
+        }
+        self.sampling_params
+            .and_then(|raw| serde_json::from_str::<Sampling>(raw.get()).ok())
+            .and_then(|sampling| sampling.n)
+            .map_or(1, bounded)
+    }
+}
+
+fn bounded(samples: u64) -> u64 {
+    samples.clamp(1, MAX_BATCH)
+}
+
+/// A list of prompts gets lists of fields, unless each prompt is sampled more than once: the engine would then repeat
+/// the list and with it every room, and two requests in one room get each other's text. A scalar room is counted up
+/// over all samples instead.
+fn list_or_samples(prompts: Option<u64>, samples: u64) -> Batch {
+    match prompts {
+        Some(len) if samples == 1 => Batch::List {
+            len: len.min(MAX_BATCH),
+        },
+        Some(len) => Batch::Scalar {
+            rooms: len.saturating_mul(samples).min(MAX_BATCH),
+        },
+        None => Batch::Scalar { rooms: samples },
+    }
+}
+
+/// The number of prompts where `raw` is a list of strings or of token lists; `None` for one prompt (a string, or one
+/// list of token ids) and for an empty list.
+fn list_of_prompts(raw: &RawValue) -> Option<u64> {
+    matches!(first_element(raw)?, b'"' | b'[').then(|| count_elements(raw))
+}
+
+/// Embeddings are lists of lists already; a batch of them nests once more.
+fn list_of_embeddings(raw: &RawValue) -> Option<u64> {
+    let inner = raw.get().strip_prefix('[')?.trim_start();
+    let innermost = inner.strip_prefix('[')?.trim_start();
+    innermost.starts_with('[').then(|| count_elements(raw))
+}
+
+/// The first byte of the first element of a list.
+fn first_element(raw: &RawValue) -> Option<u8> {
+    raw.get().strip_prefix('[')?.trim_start().bytes().next()
+}
+
+fn count_elements(list: &RawValue) -> u64 {
+    struct Count(u64);
+    impl<'de> Deserialize<'de> for Count {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Counting;
+            impl<'de> Visitor<'de> for Counting {
+                type Value = Count;
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("a list")
+                }
+                fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Count, A::Error> {
+                    let mut count = 0;
+                    while list.next_element::<IgnoredAny>()?.is_some() {
+                        count += 1;
+                    }
+                    Ok(Count(count))
+                }
+            }
+            deserializer.deserialize_seq(Counting)
+        }
+    }
+    serde_json::from_str::<Count>(list.get()).map_or(1, |count| count.0)
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Members::default();
+        while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
+            members.count += 1;
+            let slot = match &*name {
+                "stream" => &mut members.stream,
+                "model" => &mut members.model,
+                "n" => &mut members.n,
+                "sampling_params" => &mut members.sampling_params,
+                "return_logprob" => &mut members.return_logprob,
+                "rid" => &mut members.rid,
+                name => {
+                    if let Some(position) = PROMPT_MEMBERS.iter().position(|member| *member == name)
+                    {
+                        &mut members.prompts[position]
+                    } else if let Some(which) =
+                        BOOTSTRAP_MEMBERS.iter().position(|member| *member == name)
+                    {
+                        members.foreign.push((which, map.next_value()?));
+                        continue;
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                }
+            };
+            *slot = Some(map.next_value()?);
+        }
+        Ok(members)
+    }
+}
+
+/// A member's name, borrowed unless it is written with escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member name")
+            }
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}

@@ -1,0 +1,23 @@
+//! The workers: one immutable snapshot that every request loads once, one registry that writes it.
+//!
+//! Role and lifecycle state live in the snapshot ([`WorkerSet`]); live counters live in the shared [`Worker`]. A role
+//! change is a new snapshot and loses no counter.
+
+mod breaker;
+mod gate;
+mod registry;
+mod set;
+mod worker;
+
+/// The gate's atomics by a path of their own, so that loom's can stand in for them (`tests/gate_interleavings.rs`).
+mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicU32, Ordering};
+}
+
+pub use breaker::{Breaker, BreakerState, Transition};
+pub use gate::Gate;
+pub use registry::{AddError, Change, WorkerRegistry};
+pub use set::{Member, RoleView, WorkerSet};
+pub use worker::{
+    Bootstrap, LoadReading, Ticket, Worker, WorkerMetadata, WorkerSpec, WorkerUrl, WorkerUrlError,
+};

@@ -1,0 +1,110 @@
+//! The snapshot: which workers there are, in which role and state.
+
+use std::sync::Arc;
+
+use policies::lifecycle::WorkerState;
+use policies::worker::{Role, WorkerId};
+use uuid::Uuid;
+
+use super::worker::{Bootstrap, Worker};
+
+/// A worker as it stands in one snapshot.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub worker: Arc<Worker>,
+    pub role: Role,
+    pub state: WorkerState,
+    pub bootstrap: Bootstrap,
+}
+
+/// All workers, immutable. Built anew by the registry at each change.
+#[derive(Debug, Default)]
+pub struct WorkerSet {
+    members: Vec<Member>,
+    /// Per role, in registration order: the positions of the members that serve.
+    serving: [Vec<u32>; 3],
+}
+
+impl WorkerSet {
+    pub(super) fn new(members: Vec<Member>) -> Self {
+        let serving = Role::ALL.map(|role| {
+            let serves = |member: &Member| member.role == role && member.state.admits_requests();
+            (0u32..)
+                .zip(&members)
+                .filter(|(_, member)| serves(member))
+                .map(|(position, _)| position)
+                .collect()
+        });
+        Self { members, serving }
+    }
+
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    pub fn by_id(&self, id: WorkerId) -> Option<&Member> {
+        self.members.iter().find(|member| member.worker.id == id)
+    }
+
+    pub fn by_uuid(&self, uuid: Uuid) -> Option<&Member> {
+        self.members
+            .iter()
+            .find(|member| member.worker.uuid == uuid)
+    }
+
+    pub fn by_url(&self, url: &str) -> Option<&Member> {
+        self.members
+            .iter()
+            .find(|member| member.worker.url.as_str() == url)
+    }
+
+    /// The workers of `role` that serve.
+    pub fn serving(&self, role: Role) -> RoleView<'_> {
+        let positions = match role {
+            Role::Prefill => &self.serving[0],
+            Role::Decode => &self.serving[1],
+            Role::Regular => &self.serving[2],
+        };
+        RoleView {
+            members: &self.members,
+            positions,
+        }
+    }
+
+    pub fn count(&self, role: Role) -> usize {
+        self.members
+            .iter()
+            .filter(|member| member.role == role)
+            .count()
+    }
+}
+
+/// The serving workers of one role, in registration order.
+#[derive(Debug, Clone, Copy)]
+pub struct RoleView<'a> {
+    members: &'a [Member],
+    positions: &'a [u32],
+}
+
+impl<'a> RoleView<'a> {
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    pub fn get(&self, index: usize) -> Option<&'a Member> {
+        self.positions
+            .get(index)
+            .map(|&position| &self.members[position as usize])
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &'a Member> + use<'a> {
+        let members = self.members;
+        self.positions
+            .iter()
+            .map(move |&position| &members[position as usize])
+    }
+}
