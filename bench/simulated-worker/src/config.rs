@@ -98,6 +98,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        let model = Timing::MEASURED.model;
         Self {
             role: Role::Null,
             host: "127.0.0.1".into(),
@@ -112,9 +113,9 @@ impl Default for Config {
             lost_prefill_after: Duration::from_secs(10),
             role_switch: Duration::from_millis(500),
             health_probe: Duration::from_secs(1),
-            max_running: 256,
-            max_prefill_tokens: 16_384,
-            max_total_tokens: 1_000_000,
+            max_running: model.decode.max_running as usize,
+            max_prefill_tokens: model.prefill.max_batch_tokens.into(),
+            max_total_tokens: model.decode.kv_pool_tokens,
             context_length: 131_072,
             stream_interval: 1,
             enable_pd_role_switch: false,

@@ -1,33 +1,23 @@
 //! How long a worker's GPU would have taken.
 //!
-//! Two straight lines and a step time: a prefill batch costs a fixed part and a part per token, so does a KV transfer,
-//! and a decode step grows with the number of requests in the batch. The engine sleeps by these and by nothing else,
-//! so a timing of zero turns the worker into a pure protocol machine for tests and benches.
+//! The performance model is the one that controllers predict with ([`policies::model`]); here its seconds become
+//! sleeps. The engine waits by nothing else, so a scale of zero turns the worker into a pure protocol machine for
+//! tests and benches.
 
+use policies::model::WorkerModel;
 use std::time::Duration;
 
-/// The coefficients, in seconds.
+/// A performance model and the factor by which time is stretched.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timing {
-    pub prefill_batch: f64,
-    pub prefill_token: f64,
-    pub transfer: f64,
-    pub transfer_token: f64,
-    pub decode_step: f64,
-    pub decode_request: f64,
-    /// Everything is multiplied by this.
+    pub model: WorkerModel,
     pub scale: f64,
 }
 
 impl Timing {
-    /// A GPU pair as the published prefill/decode ratio study measured it: 70,700 prompt tokens a second and pair.
+    /// A GPU pair as it was measured.
     pub const MEASURED: Self = Self {
-        prefill_batch: 0.047,
-        prefill_token: 1.0 / 70_700.0,
-        transfer: 0.048,
-        transfer_token: 7.4e-6,
-        decode_step: 6.48e-3,
-        decode_request: 0.072e-3,
+        model: WorkerModel::h200_gpt_oss_120b_tp2(),
         scale: 1.0,
     };
 
@@ -47,23 +37,24 @@ impl Timing {
         }
     }
 
-    /// One prefill batch of so many prompt tokens.
+    /// Computing so many prompt tokens.
     pub fn prefill(&self, tokens: u64) -> Duration {
-        self.seconds(self.prefill_batch + self.prefill_token * tokens as f64)
+        self.stretched(self.model.prefill.batch_seconds(tokens))
     }
 
     /// Moving the KV cache of one prompt to its decode worker.
     pub fn transfer(&self, tokens: u64) -> Duration {
-        self.seconds(self.transfer + self.transfer_token * tokens as f64)
+        self.stretched(self.model.prefill.transfer_seconds(tokens))
     }
 
-    /// One decode step: one more token for each running request.
-    pub fn decode_step(&self, running: usize) -> Duration {
-        self.seconds(self.decode_step + self.decode_request * running as f64)
+    /// One decode step: one more token for each running request, of which all hold `kv_tokens` together.
+    pub fn decode_step(&self, running: usize, kv_tokens: u64) -> Duration {
+        let running = u32::try_from(running).unwrap_or(u32::MAX);
+        self.stretched(self.model.decode.step_seconds(running, kv_tokens))
     }
 
-    fn seconds(&self, seconds: f64) -> Duration {
-        // A negative or infinite product can only come from coefficients that nobody measured: no delay then.
+    fn stretched(&self, seconds: f64) -> Duration {
+        // A negative or infinite product can only come from parameters that nobody measured: no delay then.
         Duration::try_from_secs_f64(seconds * self.scale).unwrap_or_default()
     }
 }
@@ -79,22 +70,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_prompt_costs_its_tokens_and_the_batch() {
-        let took = Timing::MEASURED.prefill(70_700);
-        assert_eq!(took, Duration::from_secs_f64(1.047));
-    }
-
-    #[test]
     fn zero_timing_never_waits() {
         let zero = Timing::zero();
         assert_eq!(zero.prefill(1_000_000), Duration::ZERO);
         assert_eq!(zero.transfer(1_000_000), Duration::ZERO);
-        assert_eq!(zero.decode_step(4096), Duration::ZERO);
+        assert_eq!(zero.decode_step(4096, 1_000_000), Duration::ZERO);
     }
 
     #[test]
     fn the_scale_multiplies_every_duration() {
-        let half = Timing::MEASURED.scaled(0.5);
-        assert_eq!(half.decode_step(10), Duration::from_secs_f64(0.0036));
+        let (whole, half) = (Timing::MEASURED, Timing::MEASURED.scaled(0.5));
+        let pairs = [
+            (whole.prefill(5000), half.prefill(5000)),
+            (whole.transfer(5000), half.transfer(5000)),
+            (whole.decode_step(9, 5000), half.decode_step(9, 5000)),
+        ];
+        for (whole, half) in pairs {
+            let off = (whole / 2).abs_diff(half);
+            assert!(
+                off <= Duration::from_nanos(1),
+                "{half:?} is not half of {whole:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn parameters_out_of_all_bounds_don_t_wait_for_ever() {
+        assert_eq!(
+            Timing::MEASURED.scaled(f64::INFINITY).prefill(1),
+            Duration::ZERO
+        );
+        assert_eq!(Timing::MEASURED.scaled(-1.0).prefill(1), Duration::ZERO);
     }
 }

@@ -21,6 +21,7 @@ enum Step {
     },
     Decode {
         batch: usize,
+        kv_tokens: u64,
     },
 }
 
@@ -39,8 +40,8 @@ impl Engine {
                 elapse(clock, took).await;
                 self.state.lock().finish_prefill(tokens, took);
             }
-            Step::Decode { batch } => {
-                let took = self.slowed(timing.decode_step(batch));
+            Step::Decode { batch, kv_tokens } => {
+                let took = self.slowed(timing.decode_step(batch, kv_tokens));
                 elapse(clock, took).await;
                 self.state.lock().finish_decode(took);
             }
@@ -56,7 +57,10 @@ impl Engine {
         }
         match state.running.len() {
             0 => Step::Idle(state.rooms.next_deadline().map(|(_, at)| at)),
-            batch => Step::Decode { batch },
+            batch => Step::Decode {
+                batch,
+                kv_tokens: state.running.iter().map(Queued::kv_tokens).sum(),
+            },
         }
     }
 

@@ -317,7 +317,7 @@ async fn prefill_ends_with_the_transfer_and_decode_takes_its_steps() {
     let ttft = timing.prefill(1) + timing.transfer(2);
     let close = |a: std::time::Duration, b: std::time::Duration| a.abs_diff(b).as_millis() <= 4;
     assert!(close(prefilled, ttft), "{prefilled:?} is not {ttft:?}");
-    let whole = ttft + timing.decode_step(1) * 10;
+    let whole = ttft + timing.decode_step(1, 6) * 10;
     assert!(close(decoded, whole), "{decoded:?} is not {whole:?}");
 }
 
