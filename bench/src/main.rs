@@ -1,1 +1,18 @@
-fn main() {}
+//! `pd-bench`: see `pd-bench --help`.
+
+use clap::Parser;
+use pd_bench::cli::{Cli, Command};
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::SimulatedWorker(args) => args.run().await,
+        Command::SimulatedFleet(args) => args.run().await,
+        Command::Load(args) => args.run().await,
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("pd-bench: {error}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,209 @@
+//! The scheduler of a worker: queues, batches and the clock.
+//!
+//! One loop ([`Engine::run`]) forms batches and sleeps as long as they take; everybody else only moves jobs between
+//! queues under one short lock and wakes it. A request holds an [`Admission`]: dropped before its end, it takes the
+//! request out of whatever queue it is in, which is how a client that goes away frees its place at once.
+
+mod job;
+mod queues;
+mod rooms;
+mod steps;
+mod switch;
+
+pub(crate) use job::{Finish, Job, Kv, Meeting, Plan, Sampling};
+pub(crate) use queues::transfer_error;
+
+pub(crate) use switch::SwitchOrder;
+
+use crate::{
+    config::{Config, Role},
+    counters::{Counters, Queues, Stats},
+    faults::Faults,
+    ticket::{Abort, End, Ticket},
+};
+use parking_lot::Mutex;
+use queues::State;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+/// A decode reserves KV for as many requests again as it can run, as SGLang's pre-allocation does.
+const RESERVED_BATCHES: usize = 2;
+
+pub(crate) struct Engine {
+    pub(crate) config: Config,
+    pub(crate) faults: Faults,
+    state: Mutex<State>,
+    /// Something was queued, or taken out.
+    wake: Notify,
+    /// Places for requests whose KV is on its way or in the batch.
+    reservations: Arc<Semaphore>,
+    up: AtomicBool,
+    refused: AtomicU64,
+}
+
+impl Engine {
+    pub(crate) fn new(config: Config) -> Self {
+        let faults = Faults::new(config.faults.clone(), config.seed);
+        Self {
+            state: Mutex::new(State::new(&config)),
+            wake: Notify::new(),
+            reservations: Arc::new(Semaphore::new(config.max_running * RESERVED_BATCHES)),
+            up: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+            faults,
+            config,
+        }
+    }
+
+    /// Forms batches until cancelled.
+    pub(crate) async fn run(&self, cancel: CancellationToken) {
+        self.up.store(true, Ordering::Release);
+        let steps = async {
+            let mut clock = Instant::now();
+            loop {
+                self.step(&mut clock).await;
+            }
+        };
+        // Never resolves by itself: the engine ends when it is told to.
+        cancel.run_until_cancelled(steps).await;
+        self.up.store(false, Ordering::Release);
+    }
+
+    /// Whether the engine runs: before that and after it a worker answers 503 to probes.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.state.lock().role
+    }
+
+    pub(crate) fn counters(&self) -> (Role, Counters, Queues) {
+        let state = self.state.lock();
+        (state.role, state.counters.clone(), state.count())
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.lock().count().total() == 0
+    }
+
+    pub(crate) fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let (_, counters, queues) = self.counters();
+        Stats {
+            requests: counters.requests,
+            completed: counters.completed,
+            aborted: counters.aborted,
+            disconnected: counters.disconnected,
+            failed: counters.failed,
+            refused: self.refused.load(Ordering::Relaxed),
+            in_flight: queues.total(),
+            prompt_tokens: counters.prompt_tokens,
+            generated_tokens: counters.generated_tokens,
+            room_collisions: counters.room_collisions,
+            faults_injected: self.faults.injected(),
+            role_switches: counters.role_switches,
+        }
+    }
+
+    /// Queues a job where its role and its room say.
+    pub(crate) fn admit(self: &Arc<Self>, job: Job) -> Admission {
+        let ticket = Arc::clone(&job.ticket);
+        let (id, role) = {
+            let mut state = self.state.lock();
+            let deadline = Instant::now() + self.config.bootstrap_timeout;
+            (state.admit(job, deadline), state.role)
+        };
+        self.wake.notify_one();
+        Admission {
+            engine: Arc::clone(self),
+            ticket,
+            id,
+            role,
+        }
+    }
+
+    /// A request that can't be queued, ended before it began.
+    pub(crate) fn reject(self: &Arc<Self>, abort: Abort) -> Admission {
+        self.refuse();
+        let ticket = Arc::new(Ticket::default());
+        ticket.end(0, End::Aborted(abort));
+        Admission {
+            engine: Arc::clone(self),
+            ticket,
+            id: u64::MAX,
+            role: self.role(),
+        }
+    }
+
+    /// `/abort_request`: every job whose id starts with `rid`, or every job.
+    pub(crate) fn abort_matching(&self, rid: Option<&str>) {
+        self.state.lock().abort_matching(rid);
+        self.wake.notify_one();
+    }
+
+    fn slowed(&self, duration: Duration) -> Duration {
+        duration.mul_f64(self.faults.slow_factor())
+    }
+}
+
+/// A job's hold on its place in the engine.
+pub(crate) struct Admission {
+    engine: Arc<Engine>,
+    pub(crate) ticket: Arc<Ticket>,
+    id: u64,
+    /// The role in which the engine took the job.
+    pub(crate) role: Role,
+}
+
+impl Admission {
+    /// Waits for KV space on a decode worker.
+    pub(crate) async fn reserve(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.engine.reservations)
+            .acquire_owned()
+            .await
+            .expect("the engine never closes its reservations");
+        self.engine.state.lock().transferring(self.id);
+        permit
+    }
+
+    /// The KV cache has arrived: the job may join the decode batch.
+    pub(crate) fn land(&self, plan: Plan, collided: bool, permit: OwnedSemaphorePermit) {
+        self.engine
+            .state
+            .lock()
+            .land(self.id, plan, collided, permit);
+        self.engine.wake.notify_one();
+    }
+
+    /// The KV cache will not arrive.
+    pub(crate) fn fail(&self, abort: Abort) {
+        self.engine.state.lock().fail(self.id, abort);
+    }
+
+    pub(crate) async fn ended(&self) -> (u32, End) {
+        self.ticket.ended().await
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if !self.ticket.has_ended() {
+            self.engine.state.lock().abandon(self.id);
+            self.engine.wake.notify_one();
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Reading answers: whole or streamed, of three endpoints, into one form that can be compared.
+
+use super::{
+    question::{Endpoint, Question},
+    report::Failure,
+};
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// What has been received.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Received {
+    text: String,
+    finish: Option<String>,
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u32>,
+    done: bool,
+}
+
+/// One object, of any of the three endpoints.
+#[derive(Deserialize)]
+struct Object<'a> {
+    #[serde(borrow, default)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    meta_info: Option<Meta<'a>>,
+    #[serde(borrow, default)]
+    choices: Vec<ChoiceObject<'a>>,
+    #[serde(default)]
+    usage: Option<Usage>,
+    #[serde(default)]
+    error: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    prompt_tokens: u64,
+    completion_tokens: u32,
+    #[serde(borrow, default)]
+    finish_reason: Option<Reason<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Reason<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct ChoiceObject<'a> {
+    #[serde(borrow, default)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow, default, alias = "delta")]
+    message: Option<Message<'a>>,
+    #[serde(borrow, default)]
+    finish_reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default)]
+    content: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    prompt_tokens: u64,
+    completion_tokens: u32,
+}
+
+impl Received {
+    /// Reads an answer that was not streamed.
+    pub(super) fn whole(endpoint: Endpoint, body: &[u8]) -> Result<Self, Failure> {
+        let mut received = Self {
+            done: true,
+            ..Self::default()
+        };
+        received.object(endpoint, body)?;
+        Ok(received)
+    }
+
+    /// Reads one event of a stream; true if it brought text.
+    pub(super) fn event(&mut self, endpoint: Endpoint, data: &[u8]) -> Result<bool, Failure> {
+        if self.done {
+            return Err(Failure::Garbled);
+        }
+        if data == b"[DONE]" {
+            self.done = true;
+            return Ok(false);
+        }
+        let before = self.text.len();
+        self.object(endpoint, data)?;
+        Ok(self.text.len() > before)
+    }
+
+    fn object(&mut self, endpoint: Endpoint, json: &[u8]) -> Result<(), Failure> {
+        let object: Object<'_> = serde_json::from_slice(json).map_err(|_| Failure::Garbled)?;
+        if object.error.is_some() {
+            return Err(Failure::ErrorEvent);
+        }
+        match endpoint {
+            Endpoint::Generate => self.generated(object),
+            Endpoint::Completions | Endpoint::Chat => {
+                self.chosen(object);
+                Ok(())
+            }
+        }
+    }
+
+    /// SGLang's own endpoint repeats the whole text each time.
+    fn generated(&mut self, object: Object<'_>) -> Result<(), Failure> {
+        let (Some(text), Some(meta)) = (object.text, object.meta_info) else {
+            return Err(Failure::Garbled);
+        };
+        let finish = meta.finish_reason.map(|reason| reason.kind);
+        if finish.as_deref() == Some("abort") {
+            return Err(Failure::ErrorEvent);
+        }
+        if !text.starts_with(&self.text) {
+            return Err(Failure::WrongText);
+        }
+        self.text = text.into_owned();
+        self.finish = finish.map(Cow::into_owned);
+        self.prompt_tokens = Some(meta.prompt_tokens);
+        self.completion_tokens = Some(meta.completion_tokens);
+        Ok(())
+    }
+
+    /// The OpenAI endpoints send what is new.
+    fn chosen(&mut self, object: Object<'_>) {
+        for choice in object.choices {
+            let content = choice.message.and_then(|message| message.content);
+            if let Some(text) = choice.text.or(content) {
+                self.text.push_str(&text);
+            }
+            if let Some(finish) = choice.finish_reason {
+                self.finish = Some(finish.into_owned());
+            }
+        }
+        if let Some(usage) = object.usage {
+            self.prompt_tokens = Some(usage.prompt_tokens);
+            self.completion_tokens = Some(usage.completion_tokens);
+        }
+    }
+
+    /// Compares with what had to come.
+    pub(super) fn check(&self, question: &Question) -> Result<(), Failure> {
+        let expected = &question.expected;
+        if !self.done {
+            return Err(Failure::Incomplete);
+        }
+        if self.text != expected.text {
+            return Err(if expected.text.starts_with(&self.text) {
+                Failure::Incomplete
+            } else {
+                Failure::WrongText
+            });
+        }
+        if self.finish.as_deref() != Some(expected.finish_reason) {
+            return Err(Failure::WrongFinish);
+        }
+        let counts = (self.prompt_tokens, self.completion_tokens);
+        if counts
+            != (
+                Some(question.prompt_tokens),
+                Some(expected.completion_tokens),
+            )
+        {
+            return Err(Failure::WrongUsage);
+        }
+        Ok(())
+    }
+}
+
+/// Splits a stream into events, however it was cut on the way.
+#[derive(Default)]
+pub(super) struct Events {
+    buffer: Vec<u8>,
+    read: usize,
+}
+
+impl Events {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.read);
+        self.read = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The data of the next whole event. Comments and other fields are no data.
+    pub(super) fn next(&mut self) -> Option<&[u8]> {
+        loop {
+            let rest = &self.buffer[self.read..];
+            let end = memchr::memmem::find(rest, b"\n\n")?;
+            let start = self.read;
+            self.read += end + 2;
+            if self.buffer[start..].starts_with(b"data: ") {
+                return Some(&self.buffer[start + 6..start + end]);
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.read == self.buffer.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{Load, Streaming};
+
+    fn question(streaming: Streaming) -> Question {
+        let load = Load {
+            streaming,
+            output_tokens: 3,
+            ..Load::default()
+        };
+        Question::new(&load, 0)
+    }
+
+    fn generated(text: &str, tokens: u32, finish: &str) -> String {
+        serde_json::json!({
+            "text": text,
+            "meta_info": {
+                "prompt_tokens": 128,
+                "completion_tokens": tokens,
+                "finish_reason": {"type": finish},
+            },
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn the_right_answer_passes_and_each_flaw_is_named() {
+        let question = question(Streaming::Never);
+        let right = &question.expected.text;
+        let table = [
+            (generated(right, 3, "length"), Ok(())),
+            (
+                generated(&right[..5], 3, "length"),
+                Err(Failure::Incomplete),
+            ),
+            (generated("other", 3, "length"), Err(Failure::WrongText)),
+            (generated(right, 3, "stop"), Err(Failure::WrongFinish)),
+            (generated(right, 2, "length"), Err(Failure::WrongUsage)),
+        ];
+        for (body, verdict) in table {
+            let received = Received::whole(Endpoint::Generate, body.as_bytes()).unwrap();
+            assert_eq!(received.check(&question), verdict, "{body}");
+        }
+        assert_eq!(
+            Received::whole(Endpoint::Generate, b"{\"text\""),
+            Err(Failure::Garbled)
+        );
+    }
+
+    #[test]
+    fn a_stream_without_its_end_is_incomplete() {
+        let question = question(Streaming::Always);
+        let mut received = Received::default();
+        let event = generated(&question.expected.text, 3, "length");
+        received
+            .event(Endpoint::Generate, event.as_bytes())
+            .unwrap();
+        assert_eq!(received.check(&question), Err(Failure::Incomplete));
+        received.event(Endpoint::Generate, b"[DONE]").unwrap();
+        assert_eq!(received.check(&question), Ok(()));
+    }
+
+    #[test]
+    fn events_are_found_wherever_the_stream_is_cut() {
+        let stream = b"data: one\n\n: comment\n\ndata: [DONE]\n\n";
+        for cut in 0..stream.len() {
+            let mut events = Events::default();
+            let mut found = Vec::new();
+            for part in [&stream[..cut], &stream[cut..]] {
+                events.push(part);
+                while let Some(event) = events.next() {
+                    found.push(event.to_vec());
+                }
+            }
+            assert_eq!(found, [b"one".to_vec(), b"[DONE]".to_vec()], "cut at {cut}");
+            assert!(events.is_empty());
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A request and the answer that it must get.
+
+use super::{Endpoints, Load, Streaming};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use simulated_worker::answer::{self, Answer, Expected, chat_prompt, prompt_of, prompt_tokens};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Generate,
+    Completions,
+    Chat,
+}
+
+impl Endpoint {
+    const ALL: [Self; 3] = [Self::Generate, Self::Completions, Self::Chat];
+
+    pub(super) const fn path(self) -> &'static str {
+        match self {
+            Self::Generate => "/generate",
+            Self::Completions => "/v1/completions",
+            Self::Chat => "/v1/chat/completions",
+        }
+    }
+}
+
+pub(super) struct Question {
+    pub(super) endpoint: Endpoint,
+    pub(super) stream: bool,
+    pub(super) body: Bytes,
+    pub(super) prompt_tokens: u64,
+    pub(super) expected: Expected,
+}
+
+impl Question {
+    /// The request of a number: the same for the same load.
+    pub(super) fn new(load: &Load, number: u64) -> Self {
+        let endpoint = match load.endpoints {
+            Endpoints::Generate => Endpoint::Generate,
+            Endpoints::Completions => Endpoint::Completions,
+            Endpoints::Chat => Endpoint::Chat,
+            Endpoints::Mixed => Endpoint::ALL[(number % 3) as usize],
+        };
+        let stream = match load.streaming {
+            Streaming::Always => true,
+            Streaming::Never => false,
+            // Every endpoint of a mixed load gets both.
+            Streaming::EverySecond => (number / 3).is_multiple_of(2),
+        };
+        // Far apart, so that two loads with seeds side by side share no prompt.
+        let seed = load.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number;
+        let text = prompt_of(load.prompt_tokens, seed);
+        let prompt = match endpoint {
+            Endpoint::Generate | Endpoint::Completions => text.clone(),
+            Endpoint::Chat => chat_prompt([("user", text.as_str())]),
+        };
+        Self {
+            endpoint,
+            stream,
+            body: body(load, endpoint, stream, &text).to_string().into(),
+            prompt_tokens: prompt_tokens(&prompt),
+            expected: answer::expected(Answer::to_text(&prompt), load.output_tokens, true),
+        }
+    }
+}
+
+fn body(load: &Load, endpoint: Endpoint, stream: bool, text: &str) -> Value {
+    let (model, tokens) = (load.model.as_str(), load.output_tokens);
+    let mut body = match endpoint {
+        Endpoint::Generate => json!({
+            "text": text,
+            "sampling_params": {"max_new_tokens": tokens, "ignore_eos": true},
+        }),
+        Endpoint::Completions => json!({
+            "model": model,
+            "prompt": text,
+            "max_tokens": tokens,
+            "ignore_eos": true,
+        }),
+        Endpoint::Chat => json!({
+            "model": model,
+            "messages": [{"role": "user", "content": text}],
+            "max_tokens": tokens,
+            "ignore_eos": true,
+        }),
+    };
+    body["stream"] = stream.into();
+    if stream && endpoint != Endpoint::Generate {
+        body["stream_options"] = json!({"include_usage": true});
+    }
+    body
+}
