@@ -18,7 +18,7 @@ use std::time::Duration;
 use policies::lifecycle::WorkerEvent;
 use policies::worker::{Role, WorkerId};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +51,7 @@ pub async fn run(
         watcher.look();
         tokio::select! {
             () = cancel.cancelled() => return,
-            Some(Ok(report)) = watcher.probes.join_next() => watcher.conclude(&report),
+            Some(joined) = watcher.probes.join_next_with_id() => watcher.ended(joined),
             Some(id) = suspects.recv() => watcher.suspect(id),
             () = sleep(LOOK_INTERVAL) => {}
         }
@@ -105,7 +105,7 @@ impl Watcher {
                     member.clone(),
                     Arc::clone(&self.settings),
                 );
-                watch.started(self.probes.spawn(probe), now);
+                watch.started(self.probes.spawn(probe), now, &self.settings);
             }
         }
     }
@@ -113,6 +113,17 @@ impl Watcher {
     fn suspect(&mut self, id: WorkerId) {
         if let Some(watch) = self.watches.get_mut(&id) {
             watch.suspect();
+        }
+    }
+
+    /// A check that was called off ends without a report.
+    fn ended(&mut self, joined: Result<(task::Id, Report), JoinError>) {
+        let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        for watch in self.watches.values_mut() {
+            watch.ended(id);
+        }
+        if let Ok((_, report)) = joined {
+            self.conclude(&report);
         }
     }
 

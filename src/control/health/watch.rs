@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use policies::lifecycle::{WorkerEvent, WorkerState};
-use tokio::task::AbortHandle;
+use tokio::task::{self, AbortHandle};
 use tokio::time::Instant;
 
 use super::Failure;
@@ -40,6 +40,7 @@ pub(super) struct Watch {
     since: Instant,
     due: Instant,
     last_start: Option<Instant>,
+    /// The check under way, until its end has been taken note of.
     probe: Option<AbortHandle>,
     passes: u32,
     failures: u32,
@@ -88,16 +89,18 @@ impl Watch {
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        let running = self
-            .probe
-            .as_ref()
-            .is_some_and(|probe| !probe.is_finished());
-        now >= self.due && !running
+        now >= self.due && self.probe.is_none()
     }
 
-    pub(super) fn started(&mut self, probe: AbortHandle, now: Instant) {
+    pub(super) fn started(&mut self, probe: AbortHandle, now: Instant, settings: &HealthSettings) {
         self.probe = Some(probe);
         self.last_start = Some(now);
+        self.due = now + self.pause(settings);
+    }
+
+    /// The task `id` has ended, with a result or without.
+    pub(super) fn ended(&mut self, id: task::Id) {
+        self.probe.take_if(|probe| probe.id() == id);
     }
 
     /// Ends a check that is under way.
