@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod proxy;
 pub mod telemetry;
 pub mod upstream;
