@@ -2,11 +2,12 @@
 
 pub mod auth;
 mod liveness;
+mod workers;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::routing::get;
+use axum::{Router, middleware};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -26,10 +27,18 @@ pub struct AdminState {
 }
 
 pub fn routes(state: AdminState) -> Router {
+    let guarded = Router::new()
+        .route("/workers", get(workers::list).post(workers::add))
+        .route("/workers/{id}", get(workers::show).delete(workers::remove))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&state.config),
+            auth::require_admin,
+        ));
     Router::new()
         .route("/liveness", get(liveness::ok))
         .route("/health", get(liveness::ok))
         .route("/readiness", get(liveness::readiness))
         .route("/health_generate", get(liveness::health_generate))
+        .merge(guarded)
         .with_state(state)
 }
