@@ -60,3 +60,46 @@ async fn drain(registry: Arc<WorkerRegistry>, id: WorkerId) {
     }
     registry.apply(id, WorkerEvent::Removed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workers::{WorkerSpec, WorkerUrl};
+    use policies::lifecycle::WorkerState;
+    use policies::worker::Role;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_goes_when_its_last_request_has_left() {
+        let registry = Arc::new(WorkerRegistry::new(
+            crate::config::Config::default().breaker,
+            |_| {},
+        ));
+        let url = WorkerUrl::parse("http://a:1").unwrap();
+        let worker = registry.add(&WorkerSpec::new(url, Role::Decode)).unwrap();
+        registry.apply(worker.id, WorkerEvent::Passed).unwrap();
+        let ticket = worker.enter().unwrap();
+        registry
+            .apply(worker.id, WorkerEvent::DrainRequested)
+            .unwrap();
+        let (sender, receiver) = channel();
+        sender.send(worker.id).await.unwrap();
+        drop(sender);
+        let mut running = std::pin::pin!(run(
+            Arc::clone(&registry),
+            receiver,
+            CancellationToken::new()
+        ));
+        assert!(
+            timeout(Duration::from_secs(60), running.as_mut())
+                .await
+                .is_err()
+        );
+        assert_eq!(
+            registry.snapshot().by_id(worker.id).unwrap().state,
+            WorkerState::Draining
+        );
+        drop(ticket);
+        running.await;
+        assert!(registry.snapshot().members().is_empty());
+    }
+}
