@@ -6,6 +6,7 @@
 pub mod health;
 pub mod loads;
 mod probe;
+pub mod removal;
 
 #[cfg(test)]
 mod stand_in;

@@ -4,9 +4,11 @@
 //! `proxy` carries requests, `admin` answers everything that isn't inference, `control` watches the workers' health
 //! and load, `telemetry` counts, `simulate` makes workers without a GPU, and `app` puts it together.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod error;
 pub mod proxy;
 pub mod telemetry;
 pub mod upstream;
