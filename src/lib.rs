@@ -5,11 +5,15 @@
 //! and load, `telemetry` counts, `simulate` makes workers without a GPU, and `app` puts it together.
 
 pub mod admin;
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod error;
+pub mod logging;
 pub mod proxy;
+pub mod server;
+pub mod simulate;
 pub mod telemetry;
 pub mod upstream;
 pub mod workers;

@@ -3,14 +3,15 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use adaptive_router::app::{App, StartError};
 use adaptive_router::config::{Config, Parsed};
+use adaptive_router::logging;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     match Config::from_args(std::env::args_os().skip(1)) {
-        Ok(Parsed::Run(config)) => {
-            println!("{config:#?}");
-            ExitCode::SUCCESS
-        }
+        Ok(Parsed::Run(config)) => run(*config),
         Ok(Parsed::Print(text)) => {
             // Whoever reads it may stop reading (`--help | head`): not an error of this program.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -19,6 +20,60 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("adaptive-router: error: {error}");
             ExitCode::from(2)
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config) -> ExitCode {
+    let _flushed_at_the_end = logging::start(&config.logging);
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("nothing installed one before");
+    if !config.ignored.is_empty() {
+        tracing::warn!(
+            "accepted but without effect here: {}",
+            config.ignored.join("; ")
+        );
+    }
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("adaptive-router: error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let app = App::start(config).await?;
+    app.announce();
+    let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
+    let serving = app.run(drain.clone(), abort.clone());
+    tokio::select! {
+        () = serving => {}
+        () = signals(&drain, &abort) => unreachable!("the signal loop never ends"),
+    }
+    Ok(())
+}
+
+/// The first signal lets running requests finish, the second ends at once.
+async fn signals(drain: &CancellationToken, abort: &CancellationToken) {
+    let handler = |kind| signal(kind).expect("the process may handle its signals");
+    let mut terminate: Signal = handler(SignalKind::terminate());
+    let mut interrupt: Signal = handler(SignalKind::interrupt());
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if drain.is_cancelled() {
+            abort.cancel();
+        } else {
+            tracing::info!(
+                "stopping: no new requests, running ones finish; a second signal ends at once"
+            );
+            drain.cancel();
         }
     }
 }

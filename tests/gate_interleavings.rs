@@ -5,7 +5,7 @@ mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
 }
 
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code)]
 #[path = "../src/workers/gate.rs"]
 mod gate;
 

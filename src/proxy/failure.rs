@@ -58,9 +58,14 @@ impl WorkerAnswer {
     pub fn message(&self) -> String {
         let json: Option<Value> = serde_json::from_slice(&self.body).ok();
         let message = json.as_ref().and_then(|json| {
-            json.pointer("/error/message").or_else(|| json.get("message")).and_then(Value::as_str)
+            json.pointer("/error/message")
+                .or_else(|| json.get("message"))
+                .and_then(Value::as_str)
         });
-        message.map_or_else(|| String::from_utf8_lossy(&self.body).into_owned(), str::to_owned)
+        message.map_or_else(
+            || String::from_utf8_lossy(&self.body).into_owned(),
+            str::to_owned,
+        )
     }
 }
 
@@ -96,7 +101,8 @@ impl Failure {
             Cause::Status(answer) => &answer.message(),
             Cause::Transport(_) | Cause::Silent { .. } => return Some(self.role),
         };
-        let prefill = self.role == Role::Decode && PREFILL_TO_BLAME.iter().any(|words| message.contains(words));
+        let prefill = self.role == Role::Decode
+            && PREFILL_TO_BLAME.iter().any(|words| message.contains(words));
         Some(if prefill { Role::Prefill } else { self.role })
     }
 
@@ -140,7 +146,11 @@ impl Failure {
             Cause::Transport(error) => format!("{side}: {} {error}", self.worker.url),
             Cause::Status(answer) => format!("{side} ({}): {}", answer.status, answer.message()),
             Cause::InStream(error) => format!("{side} ({}): {}", error.status, error.message),
-            Cause::Silent { limit } => format!("{side}: {} sent nothing for {} s", self.worker.url, limit.as_secs()),
+            Cause::Silent { limit } => format!(
+                "{side}: {} sent nothing for {} s",
+                self.worker.url,
+                limit.as_secs()
+            ),
         }
     }
 }

@@ -8,8 +8,14 @@ use super::endpoint::Endpoint;
 const REQUEST_ID_LENGTH: usize = 24;
 
 /// Headers that go to the workers. Everything else (cookies, the client's software) is not their business.
-const FORWARDED: [&str; 6] =
-    ["authorization", "x-request-id", "x-correlation-id", "traceparent", "tracestate", "x-smg-routing-key"];
+const FORWARDED: [&str; 6] = [
+    "authorization",
+    "x-request-id",
+    "x-correlation-id",
+    "traceparent",
+    "tracestate",
+    "x-smg-routing-key",
+];
 
 /// More of the same: a family of headers by prefix.
 const FORWARDED_PREFIX: &str = "x-request-id-";
@@ -29,7 +35,10 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// The headers that a leg's request carries.
 pub fn to_worker(client: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(4);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     for (name, value) in client {
         if FORWARDED.contains(&name.as_str()) || name.as_str().starts_with(FORWARDED_PREFIX) {
             headers.append(name, value.clone());
@@ -43,7 +52,8 @@ pub fn to_worker(client: &HeaderMap) -> HeaderMap {
 pub fn to_client(worker: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(worker.len());
     for (name, value) in worker {
-        let dropped = HOP_BY_HOP.contains(name) || *name == header::CONTENT_LENGTH || *name == header::HOST;
+        let dropped =
+            HOP_BY_HOP.contains(name) || *name == header::CONTENT_LENGTH || *name == header::HOST;
         if !dropped {
             headers.append(name, value.clone());
         }
@@ -59,17 +69,24 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
 
 /// A header's text, where it has one.
 pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty())
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .filter(|text| !text.is_empty())
 }
 
 /// The client's own request id, by the first of `names` that it sent, or a new one.
 pub fn request_id(headers: &HeaderMap, names: &[String], endpoint: Endpoint) -> HeaderValue {
-    names.iter().find_map(|name| headers.get(name.as_str()).cloned()).unwrap_or_else(|| {
-        let mut id = String::with_capacity(endpoint.request_id_prefix().len() + REQUEST_ID_LENGTH);
-        id.push_str(endpoint.request_id_prefix());
-        id.extend(std::iter::repeat_with(fastrand::alphanumeric).take(REQUEST_ID_LENGTH));
-        HeaderValue::try_from(id).expect("letters, digits and dashes fit in a header")
-    })
+    names
+        .iter()
+        .find_map(|name| headers.get(name.as_str()).cloned())
+        .unwrap_or_else(|| {
+            let mut id =
+                String::with_capacity(endpoint.request_id_prefix().len() + REQUEST_ID_LENGTH);
+            id.push_str(endpoint.request_id_prefix());
+            id.extend(std::iter::repeat_with(fastrand::alphanumeric).take(REQUEST_ID_LENGTH));
+            HeaderValue::try_from(id).expect("letters, digits and dashes fit in a header")
+        })
 }
 
 #[cfg(test)]
@@ -79,7 +96,10 @@ mod tests {
     fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         headers
     }
@@ -117,16 +137,26 @@ mod tests {
             ("x-served-by", "a"),
             ("x-served-by", "b"),
         ]);
-        let expected = map(&[("content-type", "application/json"), ("x-served-by", "a"), ("x-served-by", "b")]);
+        let expected = map(&[
+            ("content-type", "application/json"),
+            ("x-served-by", "a"),
+            ("x-served-by", "b"),
+        ]);
         assert_eq!(to_client(&worker), expected);
     }
 
     #[test]
     fn a_request_id_is_the_clients_or_a_new_one_with_the_endpoints_prefix() {
         let names = ["x-request-id".to_owned(), "x-trace-id".to_owned()];
-        assert_eq!(request_id(&map(&[("x-trace-id", "mine")]), &names, Endpoint::Chat), "mine");
+        assert_eq!(
+            request_id(&map(&[("x-trace-id", "mine")]), &names, Endpoint::Chat),
+            "mine"
+        );
         let made = request_id(&HeaderMap::new(), &names, Endpoint::Chat);
         let made = made.to_str().unwrap();
-        assert!(made.starts_with("chatcmpl-") && made.len() == "chatcmpl-".len() + REQUEST_ID_LENGTH, "{made}");
+        assert!(
+            made.starts_with("chatcmpl-") && made.len() == "chatcmpl-".len() + REQUEST_ID_LENGTH,
+            "{made}"
+        );
     }
 }

@@ -50,8 +50,11 @@ pub enum Answer {
     Whole(Bytes),
     /// Its beginning, and where the rest comes from.
     Long { start: Bytes, rest: UpstreamBody },
-    /// A stream of events: the pieces so far, with at least one whole event, and what the scanner knows of them.
-    Stream { start: SmallVec<[Bytes; 1]>, rest: UpstreamBody, scanner: EventScanner },
+    /// A stream of events: the pieces so far, with at least one whole event, and where the rest comes from.
+    Stream {
+        start: SmallVec<[Bytes; 1]>,
+        rest: UpstreamBody,
+    },
 }
 
 impl Leg {
@@ -62,7 +65,10 @@ impl Leg {
     /// Runs a prefill leg to its end. The body is kept only where `keep_body`.
     pub async fn run_prefill(self, upstream: Upstream, keep_body: bool) -> PrefillOutcome {
         let fail = failure(self.role, self.worker());
-        let response = upstream.send(self.request).await.map_err(|error| fail(Cause::Transport(error)))?;
+        let response = upstream
+            .send(self.request)
+            .await
+            .map_err(|error| fail(Cause::Transport(error)))?;
         let (head, mut body) = response.into_parts();
         if !head.status.is_success() {
             return Err(fail(Cause::Status(read_error(&head, body).await)));
@@ -74,7 +80,9 @@ impl Leg {
         while let Some(piece) = body.data().await {
             let piece = piece.map_err(|error| fail(Cause::Transport(error)))?;
             if streamed {
-                scanner.feed(&piece, |event| error = error.take().or_else(|| sse::error_in(event)));
+                scanner.feed(&piece, |event| {
+                    error = error.take().or_else(|| sse::error_in(event))
+                });
             }
             if let Some(error) = error {
                 return Err(fail(Cause::InStream(error)));
@@ -97,8 +105,15 @@ impl Leg {
         }
     }
 
-    async fn open_unbounded(self, upstream: &Upstream, fail: &impl Fn(Cause) -> Failure) -> Result<Opened, Failure> {
-        let response = upstream.send(self.request).await.map_err(|error| fail(Cause::Transport(error)))?;
+    async fn open_unbounded(
+        self,
+        upstream: &Upstream,
+        fail: &impl Fn(Cause) -> Failure,
+    ) -> Result<Opened, Failure> {
+        let response = upstream
+            .send(self.request)
+            .await
+            .map_err(|error| fail(Cause::Transport(error)))?;
         let (head, body) = response.into_parts();
         if !head.status.is_success() {
             return Err(fail(Cause::Status(read_error(&head, body).await)));
@@ -108,7 +123,11 @@ impl Leg {
         } else {
             whole_or_long(body).await.map_err(Cause::Transport)
         };
-        Ok(Opened { head, ticket: self.ticket, answer: answer.map_err(fail)? })
+        Ok(Opened {
+            head,
+            ticket: self.ticket,
+            answer: answer.map_err(fail)?,
+        })
     }
 }
 
@@ -121,7 +140,11 @@ pub struct Limits {
 
 fn failure(role: Role, worker: &Arc<Worker>) -> impl Fn(Cause) -> Failure + use<> {
     let worker = Arc::clone(worker);
-    move |cause| Failure { role, worker: Arc::clone(&worker), cause }
+    move |cause| Failure {
+        role,
+        worker: Arc::clone(&worker),
+        cause,
+    }
 }
 
 async fn read_error(head: &Parts, mut body: UpstreamBody) -> WorkerAnswer {
@@ -141,20 +164,28 @@ async fn first_event(mut body: UpstreamBody) -> Result<Answer, Cause> {
     let mut start = SmallVec::new();
     let mut first: Option<Option<StreamError>> = None;
     while first.is_none() {
-        let Some(piece) = body.data().await else { break };
+        let Some(piece) = body.data().await else {
+            break;
+        };
         let piece = piece.map_err(Cause::Transport)?;
-        scanner.feed(&piece, |event| first = first.take().or_else(|| Some(sse::error_in(event))));
+        scanner.feed(&piece, |event| {
+            first = first.take().or_else(|| Some(sse::error_in(event)))
+        });
         start.push(piece);
     }
     match first.flatten() {
         Some(error) => Err(Cause::InStream(error)),
-        None => Ok(Answer::Stream { start, rest: body, scanner }),
+        None => Ok(Answer::Stream { start, rest: body }),
     }
 }
 
 async fn whole_or_long(mut body: UpstreamBody) -> Result<Answer, UpstreamError> {
-    let Some(first) = body.data().await.transpose()? else { return Ok(Answer::Whole(Bytes::new())) };
-    let Some(second) = body.data().await.transpose()? else { return Ok(Answer::Whole(first)) };
+    let Some(first) = body.data().await.transpose()? else {
+        return Ok(Answer::Whole(Bytes::new()));
+    };
+    let Some(second) = body.data().await.transpose()? else {
+        return Ok(Answer::Whole(first));
+    };
     let mut start = Vec::from([first, second].concat());
     while start.len() < HELD_ANSWER {
         match body.data().await.transpose()? {
@@ -162,5 +193,8 @@ async fn whole_or_long(mut body: UpstreamBody) -> Result<Answer, UpstreamError> 
             None => return Ok(Answer::Whole(start.into())),
         }
     }
-    Ok(Answer::Long { start: start.into(), rest: body })
+    Ok(Answer::Long {
+        start: start.into(),
+        rest: body,
+    })
 }

@@ -76,6 +76,9 @@ pub struct RequestView<'a> {
 /// No engine takes a batch near this; it bounds the bootstrap lists that a hostile `n` would make the router write.
 const MAX_BATCH: u64 = 65_536;
 
+/// The same as a length.
+pub(super) const MAX_BATCH_LEN: usize = MAX_BATCH as usize;
+
 impl<'a> RequestView<'a> {
     pub fn parse(endpoint: Endpoint, body: &'a [u8]) -> Result<Self, RequestError> {
         let object_start = body

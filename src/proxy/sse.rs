@@ -53,7 +53,8 @@ impl EventScanner {
     }
 
     /// Whether the stream so far ends with a whole event.
-    pub fn at_boundary(&self) -> bool {
+    #[cfg(test)]
+    fn at_boundary(&self) -> bool {
         self.partial.is_empty()
     }
 
@@ -137,10 +138,15 @@ fn openai_error(data: &[u8]) -> Option<StreamError> {
     }
     let event: Event<'_> = serde_json::from_slice(data).ok()?;
     let body = serde_json::from_str::<Body>(event.error.get()).ok();
-    let status = body.as_ref().and_then(|body| body.code).and_then(error_status);
+    let status = body
+        .as_ref()
+        .and_then(|body| body.code)
+        .and_then(error_status);
     Some(StreamError {
         status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        message: body.and_then(|body| body.message).unwrap_or_else(|| event.error.get().to_owned()),
+        message: body
+            .and_then(|body| body.message)
+            .unwrap_or_else(|| event.error.get().to_owned()),
     })
 }
 
@@ -159,15 +165,25 @@ fn generate_abort(data: &[u8]) -> Option<StreamError> {
         message: Option<String>,
         status_code: Option<u16>,
     }
-    let reason = serde_json::from_slice::<Event>(data).ok()?.meta_info.finish_reason?;
+    let reason = serde_json::from_slice::<Event>(data)
+        .ok()?
+        .meta_info
+        .finish_reason?;
     (reason.r#type == "abort").then(|| StreamError {
-        status: reason.status_code.and_then(error_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        message: reason.message.unwrap_or_else(|| "the worker aborted the request".to_owned()),
+        status: reason
+            .status_code
+            .and_then(error_status)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        message: reason
+            .message
+            .unwrap_or_else(|| "the worker aborted the request".to_owned()),
     })
 }
 
 fn error_status(code: u16) -> Option<StatusCode> {
-    StatusCode::from_u16(code).ok().filter(|status| status.is_client_error() || status.is_server_error())
+    StatusCode::from_u16(code)
+        .ok()
+        .filter(|status| status.is_client_error() || status.is_server_error())
 }
 
 /// One well-formed error event, in the shape that OpenAI clients read.
@@ -188,7 +204,9 @@ mod tests {
         let mut scanner = EventScanner::default();
         let mut events = Vec::new();
         for piece in pieces {
-            scanner.feed(piece, |event| events.push(String::from_utf8_lossy(event).into_owned()));
+            scanner.feed(piece, |event| {
+                events.push(String::from_utf8_lossy(event).into_owned())
+            });
         }
         events
     }
@@ -197,8 +215,14 @@ mod tests {
     fn events_end_at_blank_lines_however_the_bytes_arrive() {
         let cases: &[(&[&[u8]], &[&str])] = &[
             (&[b"data: a\n\ndata: b\n\n"], &["data: a", "data: b"]),
-            (&[b"data: a\n", b"\ndata: b", b"\n\n"], &["data: a", "data: b"]),
-            (&[b"data: a\r\n\r\ndata: b\r\n", b"\r\n"], &["data: a", "data: b"]),
+            (
+                &[b"data: a\n", b"\ndata: b", b"\n\n"],
+                &["data: a", "data: b"],
+            ),
+            (
+                &[b"data: a\r\n\r\ndata: b\r\n", b"\r\n"],
+                &["data: a", "data: b"],
+            ),
             (&[b"data: a\r\n\r", b"\n"], &["data: a"]),
             (&[b"data: a\ndata: b\n\n"], &["data: a\ndata: b"]),
             (&[b"data: open"], &[]),
@@ -223,14 +247,23 @@ mod tests {
 
     #[test]
     fn errors_are_told_from_text_about_errors() {
-        let error = |event: &str| error_in(event.as_bytes()).map(|error| (error.status.as_u16(), error.message));
+        let error = |event: &str| {
+            error_in(event.as_bytes()).map(|error| (error.status.as_u16(), error.message))
+        };
         assert_eq!(
-            error(r#"data: {"error":{"object":"error","message":"lost","type":"INTERNAL_SERVER_ERROR","code":503}}"#),
+            error(
+                r#"data: {"error":{"object":"error","message":"lost","type":"INTERNAL_SERVER_ERROR","code":503}}"#
+            ),
             Some((503, "lost".to_owned()))
         );
-        assert_eq!(error(r#"data: {"error":"plain"}"#), Some((500, "\"plain\"".to_owned())));
         assert_eq!(
-            error(r#"data: {"text":"","meta_info":{"finish_reason":{"type":"abort","message":"m","status_code":400}}}"#),
+            error(r#"data: {"error":"plain"}"#),
+            Some((500, "\"plain\"".to_owned()))
+        );
+        assert_eq!(
+            error(
+                r#"data: {"text":"","meta_info":{"finish_reason":{"type":"abort","message":"m","status_code":400}}}"#
+            ),
             Some((400, "m".to_owned()))
         );
         for harmless in [

@@ -1,0 +1,316 @@
+//! The program put together: who owns which state and which task, and how it all ends.
+
+use std::error::Error;
+use std::fmt;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+use policies::worker::Role;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::admin::{self, AdminState};
+use crate::clock::Clock;
+use crate::config::{Config, Mode};
+use crate::control::{Fleet, health, loads, removal};
+use crate::proxy::{self, Admission, Policies, Proxy, abort};
+use crate::server::{self, BindError, Ending, TlsError};
+use crate::simulate;
+use crate::telemetry::Metrics;
+use crate::upstream::{Upstream, UpstreamBuildError};
+use crate::workers::{AddError, WorkerRegistry, WorkerSpec, WorkerUrl, WorkerUrlError};
+
+/// Workers that may wait for a check out of turn.
+const SUSPECTS: usize = 256;
+
+/// Why the router did not start.
+#[derive(Debug)]
+pub enum StartError {
+    Upstream(UpstreamBuildError),
+    Tls(TlsError),
+    Bind(BindError),
+    WorkerUrl(WorkerUrlError),
+    Worker(AddError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upstream(cause) => cause.fmt(f),
+            Self::Tls(cause) => cause.fmt(f),
+            Self::Bind(cause) => cause.fmt(f),
+            Self::WorkerUrl(cause) => cause.fmt(f),
+            Self::Worker(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl Error for StartError {}
+
+/// A router that is bound and ready to serve.
+pub struct App {
+    config: Arc<Config>,
+    proxy: Arc<Proxy>,
+    listener: TcpListener,
+    metrics_listener: TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    router: Router,
+    metrics_router: Router,
+    /// The background tasks. They end with `background`.
+    tasks: JoinSet<()>,
+    background: CancellationToken,
+}
+
+impl App {
+    /// Builds everything, binds both ports and starts the background tasks.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let tls = match (&config.server.tls_cert_path, &config.server.tls_key_path) {
+            (Some(certificate), Some(key)) => {
+                Some(server::tls_acceptor(certificate, key).map_err(StartError::Tls)?)
+            }
+            _ => None,
+        };
+        let mut upstream = Upstream::new(config.timeouts.connect, &config.upstream_tls)
+            .map_err(StartError::Upstream)?;
+        let listener = server::bind(&config.server.host, config.server.port, "--port")
+            .await
+            .map_err(StartError::Bind)?;
+        let metrics_listener = server::bind(
+            &config.metrics.host,
+            config.metrics.port,
+            "--prometheus-port",
+        )
+        .await
+        .map_err(StartError::Bind)?;
+
+        let background = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let mut specs = specs(&config).map_err(StartError::WorkerUrl)?;
+        if let Some(settings) = &config.fleet.simulate {
+            specs.extend(simulate::start(
+                settings,
+                &mut upstream,
+                &mut tasks,
+                &background,
+            ));
+        }
+
+        let policies = Arc::new(Policies::new(&config.routing));
+        let registry = Arc::new(WorkerRegistry::new(config.breaker.clone(), {
+            let policies = Arc::clone(&policies);
+            move |id| policies.forget(id)
+        }));
+        for spec in &specs {
+            registry.add(spec).map_err(StartError::Worker)?;
+        }
+
+        let (aborter, aborts) = abort::channel();
+        let (suspects, suspected) = mpsc::channel(SUSPECTS);
+        let (removals, removed) = removal::channel();
+        let metrics = Arc::new(Metrics::new(&config.metrics.duration_buckets));
+        let clock = Clock::start();
+        let proxy = Arc::new(Proxy {
+            admission: Admission::new(&config.admission),
+            config: Arc::clone(&config),
+            registry: Arc::clone(&registry),
+            policies,
+            upstream: upstream.clone(),
+            clock,
+            metrics: Arc::clone(&metrics),
+            aborter,
+            suspects,
+        });
+        let fleet = Fleet {
+            registry: Arc::clone(&registry),
+            upstream: upstream.clone(),
+            clock,
+            metrics: Arc::clone(&metrics),
+        };
+        tasks.spawn(health::run(
+            fleet.clone(),
+            config.health.clone(),
+            suspected,
+            background.clone(),
+        ));
+        tasks.spawn(loads::run(fleet, config.health.clone(), background.clone()));
+        tasks.spawn(removal::run(
+            Arc::clone(&registry),
+            removed,
+            background.clone(),
+        ));
+        tasks.spawn(abort::run(upstream.clone(), aborts, background.clone()));
+
+        let admin = AdminState {
+            registry,
+            upstream,
+            clock,
+            metrics,
+            config: Arc::clone(&config),
+            removals,
+        };
+        Ok(Self {
+            router: router(&proxy, admin.clone()),
+            metrics_router: metrics_router(Arc::clone(&proxy)),
+            config,
+            proxy,
+            listener,
+            metrics_listener,
+            tls,
+            tasks,
+            background,
+        })
+    }
+
+    /// The main port as bound: useful where the configured one is 0.
+    pub fn port(&self) -> u16 {
+        self.listener
+            .local_addr()
+            .map_or(self.config.server.port, |address| address.port())
+    }
+
+    pub fn proxy(&self) -> &Arc<Proxy> {
+        &self.proxy
+    }
+
+    /// What runs, for whoever started it.
+    pub fn announce(&self) {
+        // Nobody reads it: no reason not to serve.
+        let _ = std::io::stdout().write_all(self.announcement().as_bytes());
+    }
+
+    fn announcement(&self) -> String {
+        let Config {
+            server,
+            metrics,
+            routing,
+            fleet,
+            ..
+        } = &*self.config;
+        let set = self.proxy.registry.snapshot();
+        let host = if server.host == "0.0.0.0" {
+            "127.0.0.1"
+        } else {
+            &server.host
+        };
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let base = format!("{scheme}://{host}:{}", self.port());
+        let mut text = match fleet.mode {
+            Mode::Pd => format!(
+                "adaptive-router: {} prefill and {} decode workers{}, policies {} and {}\n",
+                set.count(Role::Prefill),
+                set.count(Role::Decode),
+                if fleet.simulate.is_some() {
+                    " (simulated, in this process)"
+                } else {
+                    ""
+                },
+                routing.prefill.as_str(),
+                routing.decode.as_str(),
+            ),
+            Mode::Regular => format!(
+                "adaptive-router: {} regular workers, policy {}\n",
+                set.count(Role::Regular),
+                routing.prefill.as_str()
+            ),
+        };
+        for member in set.members() {
+            text += &format!("  {:8} {}\n", member.role.as_str(), member.worker.url);
+        }
+        if routing.ratio_controller {
+            text += "  ratio    fixed: this version has no controller yet, so the split stays as it starts\n";
+        }
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"Hello"}],"stream":true,"max_tokens":16}"#;
+        text += &format!(
+            "  page     {base}/ui\n  metrics  http://{}:{}/metrics\n  try      curl -N {base}/v1/chat/completions -H 'content-type: application/json' -d '{body}'\n",
+            metrics.host, metrics.port,
+        );
+        text
+    }
+
+    /// Serves until `drain` is cancelled and what runs has ended, or until `abort` is.
+    pub async fn run(mut self, drain: CancellationToken, abort: CancellationToken) {
+        let ending = Ending {
+            drain,
+            abort,
+            grace: self.config.server.shutdown_grace_period,
+        };
+        let metrics_ending = Ending {
+            grace: std::time::Duration::ZERO,
+            ..ending.clone()
+        };
+        tokio::join!(
+            server::serve(self.listener, self.tls, self.router, ending),
+            server::serve(
+                self.metrics_listener,
+                None,
+                self.metrics_router,
+                metrics_ending
+            ),
+        );
+        self.background.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// The workers that the command line names.
+fn specs(config: &Config) -> Result<Vec<WorkerSpec>, WorkerUrlError> {
+    let fleet = &config.fleet;
+    let named = |url: &str, role| Ok(WorkerSpec::new(WorkerUrl::parse(url)?, role));
+    let prefill = fleet.prefill.iter().map(|prefill| {
+        Ok(WorkerSpec {
+            bootstrap_port: prefill.bootstrap_port,
+            ..named(&prefill.url, Role::Prefill)?
+        })
+    });
+    let decode = fleet.decode.iter().map(|url| named(url, Role::Decode));
+    let regular = fleet
+        .worker_urls
+        .iter()
+        .map(|url| named(url, Role::Regular));
+    prefill.chain(decode).chain(regular).collect()
+}
+
+fn router(proxy: &Arc<Proxy>, admin: AdminState) -> Router {
+    let config = Arc::clone(&proxy.config);
+    let inference = proxy::routes(proxy).route_layer(middleware::from_fn_with_state(
+        Arc::clone(&config),
+        admin::auth::require_api_key,
+    ));
+    inference
+        .merge(admin::routes(admin))
+        .fallback(proxy::not_found)
+        .layer(CatchPanicLayer::new())
+        .layer(cors(&config.server.cors_allowed_origins))
+}
+
+/// The metrics port answers every path with the metrics, as the peer's does.
+fn metrics_router(proxy: Arc<Proxy>) -> Router {
+    Router::new().fallback(move || {
+        let text = proxy.metrics_text();
+        async move {
+            (
+                [(http::header::CONTENT_TYPE, prometheus::TEXT_FORMAT)],
+                text,
+            )
+        }
+    })
+}
+
+/// Any origin unless some are named, as the peer has it.
+fn cors(origins: &[String]) -> CorsLayer {
+    let layer = CorsLayer::new()
+        .allow_methods(tower_http::cors::Any)
+        .allow_headers(tower_http::cors::Any);
+    if origins.is_empty() {
+        return layer.allow_origin(tower_http::cors::Any);
+    }
+    layer.allow_origin(AllowOrigin::list(
+        origins.iter().filter_map(|origin| origin.parse().ok()),
+    ))
+}

@@ -1,0 +1,136 @@
+//! The one error that a client of an inference endpoint can see.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use policies::worker::Role;
+
+use super::admission::Refused;
+use super::failure::{Cause, Failure};
+use super::pick::NoWorker;
+use super::request::RequestError;
+use crate::error::error_response;
+
+#[derive(Debug)]
+pub enum RouteError {
+    /// The body was longer than allowed, or broke off.
+    Body {
+        status: StatusCode,
+        message: String,
+    },
+    Request(RequestError),
+    Refused(Refused),
+    NoWorker(NoWorker),
+    /// The endpoint isn't served in this mode.
+    NotImplemented(&'static str),
+    /// The last attempt's.
+    Failed(Failure),
+}
+
+impl RouteError {
+    /// Whether waiting and trying again can help.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::NoWorker(_) => true,
+            Self::Failed(failure) => failure.is_retryable(),
+            Self::Body { .. } | Self::Request(_) | Self::Refused(_) | Self::NotImplemented(_) => {
+                false
+            }
+        }
+    }
+}
+
+impl IntoResponse for RouteError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Body { status, message } => error_response(status, "invalid_body", &message),
+            Self::Request(error) => error_response(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                &error.to_string(),
+            ),
+            Self::Refused(refused) => refusal(refused),
+            Self::NoWorker(none) => no_worker(none),
+            Self::NotImplemented(path) => error_response(
+                StatusCode::NOT_IMPLEMENTED,
+                "not_implemented",
+                &format!(
+                    "{path} is not implemented for prefill/decode pairs; serve it from regular workers"
+                ),
+            ),
+            Self::Failed(failure) => failed(failure),
+        }
+    }
+}
+
+fn refusal(refused: Refused) -> Response {
+    let (status, code, message) = match refused {
+        Refused::QueueFull => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "queue_full",
+            "as many requests as may (--max-concurrent-requests, --queue-size) are in the router; try again later",
+        ),
+        Refused::TimedOut => (
+            StatusCode::REQUEST_TIMEOUT,
+            "queue_timeout",
+            "no place came free within --queue-timeout-secs; try again later",
+        ),
+        Refused::RateLimited => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "more requests a second than --rate-limit-tokens-per-second lets in; try again later",
+        ),
+    };
+    retry_soon(error_response(status, code, message))
+}
+
+fn no_worker(none: NoWorker) -> Response {
+    let role = none.role;
+    let message = match (role, none.circuits_open) {
+        (Role::Regular, false) => {
+            "No available servers: no worker serves. Register workers with --worker-urls or POST /workers and see GET /workers."
+                .to_owned()
+        }
+        (_, false) => format!(
+            "No available servers: No {role} workers available. Please check if {role} servers are configured and \
+             healthy (GET /workers says what each lacks)."
+        ),
+        (_, true) => format!("No available servers: No available {role} workers (all circuits open or unhealthy)."),
+    };
+    retry_soon(error_response(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "server_selection_failed",
+        &message,
+    ))
+}
+
+/// A regular worker's error is passed on as it is; a pair's is the router's own JSON, as the peer has it.
+fn failed(failure: Failure) -> Response {
+    let (status, code) = (failure.status(), failure.code());
+    let retry_after = match &failure.cause {
+        Cause::Status(answer) => answer.retry_after.clone(),
+        Cause::Transport(_) | Cause::InStream(_) | Cause::Silent { .. } => None,
+    };
+    let mut response = match failure.cause {
+        Cause::Status(answer) if failure.role == Role::Regular => {
+            let mut response = (status, answer.body).into_response();
+            response.headers_mut().remove(CONTENT_TYPE);
+            if let Some(content_type) = answer.content_type {
+                response.headers_mut().insert(CONTENT_TYPE, content_type);
+            }
+            response
+        }
+        _ => error_response(status, code, &failure.message()),
+    };
+    if let Some(retry_after) = retry_after {
+        response.headers_mut().insert(RETRY_AFTER, retry_after);
+    }
+    response
+}
+
+fn retry_soon(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}

@@ -1,0 +1,289 @@
+//! The client's response body: the serving worker's bytes, untouched, and everything that must live as long as they
+//! do.
+//!
+//! Dropping it (the client left) drops both legs, aborts them by `rid` and records the outcome. A stream is relayed in
+//! whole events: what a dying worker left half-written is never shown, so the error event that follows is well formed.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::{Body, Frame};
+use policies::worker::Role;
+use tokio::time::{Instant, Sleep};
+
+use super::abort::AbortGuard;
+use super::failure::{Cause, Failure};
+use super::handler::Proxy;
+use super::leg::PrefillLeg;
+use super::logprobs::PromptLogprobs;
+use super::outcome::{Accepted, Outcome};
+use super::sse::{self, EventScanner};
+use crate::upstream::{UpstreamBody, UpstreamError};
+use crate::workers::{Ticket, Worker};
+
+/// What is relayed.
+pub struct Relay {
+    proxy: Arc<Proxy>,
+    accepted: Accepted,
+    abort: AbortGuard,
+    role: Role,
+    ticket: Ticket,
+    prefill: Option<PrefillLeg>,
+    /// Ready to go out.
+    queue: VecDeque<Bytes>,
+    /// Where more comes from; `None` after its end.
+    rest: Option<UpstreamBody>,
+    events: Option<Events>,
+    idle: IdleTimer,
+}
+
+/// What a stream of events needs beyond bytes.
+struct Events {
+    scanner: EventScanner,
+    /// Pieces of an event that has not ended.
+    held: Vec<Bytes>,
+    merge: Option<PromptLogprobs>,
+    /// The worker reported an error inside the stream.
+    failed: bool,
+}
+
+/// Everything a relay takes over from the attempt.
+pub struct Handover {
+    pub proxy: Arc<Proxy>,
+    pub accepted: Accepted,
+    pub abort: AbortGuard,
+    pub role: Role,
+    pub ticket: Ticket,
+    pub prefill: Option<PrefillLeg>,
+    pub rest: UpstreamBody,
+    pub idle: Duration,
+}
+
+impl Relay {
+    /// A long answer that isn't a stream: its beginning and the rest.
+    pub fn long(handover: Handover, start: Bytes) -> Self {
+        let mut relay = Self::new(handover, None);
+        relay.queue.push_back(start);
+        relay
+    }
+
+    /// A stream: the pieces that came before the commit go the same way as those that follow.
+    pub fn stream(
+        handover: Handover,
+        start: impl IntoIterator<Item = Bytes>,
+        merge: Option<PromptLogprobs>,
+    ) -> Self {
+        let events = Events {
+            scanner: EventScanner::default(),
+            held: Vec::new(),
+            merge,
+            failed: false,
+        };
+        let mut relay = Self::new(handover, Some(events));
+        for piece in start {
+            relay.take(piece);
+        }
+        relay
+    }
+
+    fn new(handover: Handover, events: Option<Events>) -> Self {
+        Self {
+            proxy: handover.proxy,
+            accepted: handover.accepted,
+            abort: handover.abort,
+            role: handover.role,
+            ticket: handover.ticket,
+            prefill: handover.prefill,
+            queue: VecDeque::new(),
+            rest: Some(handover.rest),
+            events,
+            idle: IdleTimer::new(handover.idle),
+        }
+    }
+
+    fn worker(&self) -> &Arc<Worker> {
+        self.ticket.worker()
+    }
+
+    /// Takes a piece from the worker into the queue.
+    fn take(&mut self, piece: Bytes) {
+        match &mut self.events {
+            None => self.queue.push_back(piece),
+            Some(events) => events.take(piece, &mut self.queue),
+        }
+    }
+
+    /// The worker's answer ended well.
+    fn finish(&mut self) {
+        self.rest = None;
+        self.abort.disarm();
+        let mut outcome = Outcome::Completed;
+        if let Some(events) = &mut self.events {
+            self.queue.extend(events.held.drain(..));
+            if events.failed {
+                outcome = Outcome::Failed;
+            }
+        }
+        self.accepted.ends(outcome);
+        if outcome == Outcome::Completed {
+            self.proxy.leg_succeeded(self.worker());
+        }
+    }
+
+    /// The worker broke off or fell silent. A stream gets its error event; a whole answer can only be cut.
+    fn break_off(&mut self, cause: Cause) -> Option<UpstreamError> {
+        self.rest = None;
+        self.accepted.ends(Outcome::Failed);
+        let failure = Failure {
+            role: self.role,
+            worker: Arc::clone(self.worker()),
+            cause,
+        };
+        self.proxy.leg_failed(&failure);
+        tracing::warn!(worker = %failure.worker.url, error = failure.message(), "a stream was cut");
+        let Some(events) = &mut self.events else {
+            return Some(UpstreamError::Body(failure.message()));
+        };
+        events.held.clear();
+        if !events.failed {
+            let status = match failure.cause {
+                Cause::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
+                Cause::Transport(_) | Cause::Status(_) | Cause::InStream(_) => {
+                    StatusCode::BAD_GATEWAY
+                }
+            };
+            self.queue
+                .push_back(sse::error_event(status, failure.code(), &failure.message()));
+        }
+        None
+    }
+
+    /// Drives a prefill leg that outlived the commit. It can't fail the request any more (decode has the KV and
+    /// serves), but its end frees its ticket and its failure is charged.
+    fn poll_prefill(&mut self, context: &mut Context<'_>) {
+        let Some(leg) = &mut self.prefill else { return };
+        let Poll::Ready(done) = leg.as_mut().poll(context) else {
+            return;
+        };
+        self.prefill = None;
+        if let Err(failure) = done {
+            self.proxy.leg_failed(&failure);
+            tracing::warn!(worker = %failure.worker.url, error = failure.message(), "prefill failed after decode began");
+        }
+    }
+}
+
+impl Events {
+    fn take(&mut self, piece: Bytes, queue: &mut VecDeque<Bytes>) {
+        let Self {
+            scanner,
+            held,
+            merge,
+            failed,
+        } = self;
+        let ended = scanner.feed(&piece, |event| {
+            *failed |= sse::error_in(event).is_some();
+            if let Some(merge) = merge {
+                queue.push_back(merge.merge_event(event));
+            }
+        });
+        if merge.is_some() {
+            return;
+        }
+        if ended == 0 {
+            held.push(piece);
+            return;
+        }
+        queue.extend(held.drain(..));
+        if ended == piece.len() {
+            queue.push_back(piece);
+        } else {
+            queue.push_back(piece.slice(..ended));
+            held.push(piece.slice(ended..));
+        }
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let this = &mut *self;
+        this.poll_prefill(context);
+        loop {
+            if let Some(piece) = this.queue.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            let Some(rest) = &mut this.rest else {
+                return Poll::Ready(None);
+            };
+            let broken = match rest.poll_data(context) {
+                Poll::Ready(Some(Ok(piece))) => {
+                    this.idle.touch();
+                    this.take(piece);
+                    continue;
+                }
+                Poll::Ready(None) => {
+                    this.finish();
+                    continue;
+                }
+                Poll::Ready(Some(Err(error))) => Cause::Transport(error),
+                Poll::Pending => {
+                    ready!(this.idle.poll(context));
+                    Cause::Silent {
+                        limit: this.idle.limit,
+                    }
+                }
+            };
+            if let Some(error) = this.break_off(broken) {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.queue.is_empty() && self.rest.is_none()
+    }
+}
+
+/// Fires when nothing was touched for the limit. Touching is a store; the timer is only moved when it fires early.
+struct IdleTimer {
+    limit: Duration,
+    last: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl IdleTimer {
+    fn new(limit: Duration) -> Self {
+        let last = Instant::now();
+        Self {
+            limit,
+            last,
+            sleep: Box::pin(tokio::time::sleep_until(last + limit)),
+        }
+    }
+
+    fn touch(&mut self) {
+        self.last = Instant::now();
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.sleep.as_mut().poll(context));
+            let due = self.last + self.limit;
+            if due <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(due);
+        }
+    }
+}

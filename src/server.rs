@@ -1,0 +1,178 @@
+//! Accepting connections: TCP with no delay, TLS where configured, and an end that loses nothing.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// A client has this long to send a request's head, and for a TLS handshake: one that sends a byte now and then holds
+/// no connection for ever.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// After a failed accept (no file descriptors left, as a rule) the loop waits instead of spinning.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How the serving of a listener ends.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// Stop accepting, finish what runs.
+    pub drain: CancellationToken,
+    /// Drop everything.
+    pub abort: CancellationToken,
+    /// How long `drain` may take.
+    pub grace: Duration,
+}
+
+/// Reads the certificate chain and its key.
+pub fn tls_acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    let certificates = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|cause| TlsError(format!("{}: {cause}", certificate.display())))?;
+    let key_der = PrivateKeyDer::from_pem_file(key)
+        .map_err(|cause| TlsError(format!("{}: {cause}", key.display())))?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(certificates, key_der)
+        .map_err(|cause| {
+            TlsError(format!(
+                "{} with {}: {cause}",
+                certificate.display(),
+                key.display()
+            ))
+        })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// The certificate or its key can't be used.
+#[derive(Debug)]
+pub struct TlsError(String);
+
+impl std::fmt::Display for TlsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot use the TLS certificate: {}", self.0)
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+/// Serves `router` on `listener` until told to end.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    ending: Ending,
+) {
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = ending.drain.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let connection = connection(stream, tls.clone(), router.clone(), graceful.watcher());
+                    connections.spawn(connection);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = ending.abort.cancelled() => tracing::warn!("ended at once: running requests are cut"),
+        () = tokio::time::sleep(ending.grace) => {
+            tracing::warn!(grace_secs = ending.grace.as_secs(), "the grace period is over: running requests are cut");
+        }
+    }
+}
+
+/// One connection, to its end.
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    // Without it a token waits up to 40 ms for the client's acknowledgement of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    match tls {
+        None => http(stream, router, watcher).await,
+        Some(acceptor) => match tokio::time::timeout(HEAD_LIMIT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => http(stream, router, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
+        },
+    }
+}
+
+async fn http<S>(stream: S, router: Router, watcher: hyper_util::server::graceful::Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Binds, with an error that says what to do.
+pub async fn bind(host: &str, port: u16, flag: &'static str) -> Result<TcpListener, BindError> {
+    TcpListener::bind((host, port))
+        .await
+        .map_err(|cause| BindError {
+            host: host.to_owned(),
+            port,
+            flag,
+            cause,
+        })
+}
+
+/// An address that can't be had.
+#[derive(Debug)]
+pub struct BindError {
+    host: String,
+    port: u16,
+    flag: &'static str,
+    cause: io::Error,
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            host,
+            port,
+            flag,
+            cause,
+        } = self;
+        write!(
+            f,
+            "cannot listen on {host}:{port}: {cause}; stop what uses it, or choose another with {flag}"
+        )
+    }
+}
+
+impl std::error::Error for BindError {}

@@ -1,0 +1,100 @@
+//! Workers without a GPU, in this process: what `--simulate` starts.
+//!
+//! Each is reached under a URL like a real worker's, through the in-memory side of the upstream, so that nothing else
+//! of the router knows the difference.
+
+use http::{Request, Response};
+use policies::worker::Role;
+use simulated_worker::{
+    Config as WorkerConfig, ConnectionReset, Network, Role as WorkerRole, SimulatedWorker,
+    Switchboard, Timing,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::config::SimulateSettings;
+use crate::upstream::{InMemoryService, Segments, Upstream, UpstreamError};
+use crate::workers::{WorkerSpec, WorkerUrl};
+
+/// The ports that the simulated workers have in the study's order. Nothing listens on them.
+const FIRST_PORT: u16 = 30_000;
+const FIRST_BOOTSTRAP_PORT: u16 = 9_000;
+
+/// Starts the workers' engines on `tasks` and makes `upstream` reach them. Answers how to register them.
+pub fn start(
+    settings: &SimulateSettings,
+    upstream: &mut Upstream,
+    tasks: &mut JoinSet<()>,
+    cancel: &CancellationToken,
+) -> Vec<WorkerSpec> {
+    let roles = std::iter::repeat_n(Role::Prefill, settings.prefill)
+        .chain(std::iter::repeat_n(Role::Decode, settings.decode));
+    let board = Switchboard::default();
+    (0..)
+        .zip(roles)
+        .map(|(pair, role)| start_one(pair, role, settings, &board, upstream, tasks, cancel))
+        .collect()
+}
+
+fn start_one(
+    pair: u16,
+    role: Role,
+    settings: &SimulateSettings,
+    board: &Switchboard,
+    upstream: &mut Upstream,
+    tasks: &mut JoinSet<()>,
+    cancel: &CancellationToken,
+) -> WorkerSpec {
+    let (host, port, bootstrap_port) = (
+        format!("gpu-pair-{pair}.simulated"),
+        FIRST_PORT + pair,
+        FIRST_BOOTSTRAP_PORT + pair,
+    );
+    let config = WorkerConfig {
+        role: if role == Role::Prefill {
+            WorkerRole::Prefill
+        } else {
+            WorkerRole::Decode
+        },
+        host: host.clone(),
+        port,
+        bootstrap_port,
+        timing: Timing {
+            scale: settings.time_scale,
+            ..Timing::default()
+        },
+        ..WorkerConfig::default()
+    };
+    let worker = SimulatedWorker::new(config, &Network::InMemory(board.clone()));
+    board.connect(&host, bootstrap_port, worker.bootstrap());
+    upstream.serve_in_memory(format!("{host}:{port}"), in_memory(worker.http()));
+    upstream.serve_in_memory(
+        format!("{host}:{bootstrap_port}"),
+        in_memory(worker.bootstrap()),
+    );
+    tasks.spawn(worker.run(cancel.clone()));
+    let url = WorkerUrl::parse(&format!("http://{host}:{port}"))
+        .expect("a made-up host name is a good URL");
+    WorkerSpec {
+        bootstrap_port: (role == Role::Prefill).then_some(bootstrap_port),
+        ..WorkerSpec::new(url, role)
+    }
+}
+
+/// An axum router as an in-memory upstream.
+pub fn in_memory(router: axum::Router) -> InMemoryService {
+    let service = router
+        .map_request(|request: Request<Segments>| request.map(axum::body::Body::new))
+        .map_err(|never| match never {})
+        .map_result(
+            |result: Result<Response<axum::body::Body>, UpstreamError>| match result {
+                // A handler can't cut a connection; it marks its response instead.
+                Ok(response) if response.extensions().get::<ConnectionReset>().is_some() => {
+                    Err(UpstreamError::Send("connection reset by peer".to_owned()))
+                }
+                result => result,
+            },
+        );
+    InMemoryService::new(service)
+}
