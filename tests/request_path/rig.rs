@@ -1,0 +1,240 @@
+//! A router with two prefill and two decode workers, all in memory and in virtual time.
+
+use std::sync::Arc;
+
+use adaptive_router::clock::Clock;
+use adaptive_router::config::{Config, Parsed};
+use adaptive_router::proxy::{self, Admission, Policies, Proxy, abort};
+use adaptive_router::simulate;
+use adaptive_router::telemetry::Metrics;
+use adaptive_router::upstream::Upstream;
+use adaptive_router::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use policies::lifecycle::WorkerEvent;
+use policies::worker::Role;
+use serde_json::Value;
+use simulated_worker::{
+    Config as WorkerConfig, Fault, Network, Role as WorkerRole, SimulatedWorker, Switchboard,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+pub(crate) struct Rig {
+    pub(crate) router: Router,
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) prefill: Vec<SimulatedWorker>,
+    pub(crate) decode: Vec<SimulatedWorker>,
+    /// Engines and the aborter; ended with the rig.
+    _tasks: JoinSet<()>,
+    _suspected: mpsc::Receiver<policies::worker::WorkerId>,
+}
+
+/// An answer read to its end, or to where it broke.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+    pub(crate) broke: bool,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect("a JSON body")
+    }
+
+    /// The JSON of each event of a stream, `[DONE]` aside.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let data = self
+            .body
+            .split("\n\n")
+            .filter_map(|event| event.strip_prefix("data: "));
+        data.filter(|data| *data != "[DONE]")
+            .map(|data| serde_json::from_str(data).expect("a JSON event"))
+            .collect()
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.body.ends_with("data: [DONE]\n\n")
+    }
+}
+
+impl Rig {
+    /// Two prefill and two decode workers with model timing, and more flags.
+    pub(crate) fn new(flags: &[&str]) -> Self {
+        Self::with(flags, |_| {})
+    }
+
+    pub(crate) fn with(flags: &[&str], change: impl Fn(&mut WorkerConfig)) -> Self {
+        let flags = ["--pd-disaggregation", "--policy", "round_robin"]
+            .iter()
+            .chain(flags)
+            .map(Into::into);
+        let Ok(Parsed::Run(config)) = Config::from_sources(flags, &|_| None) else {
+            panic!("good flags")
+        };
+        // Only so that a client can be built: nothing is encrypted here.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut upstream =
+            Upstream::new(config.timeouts.connect, &config.upstream_tls).expect("no files to read");
+        let policies = Arc::new(Policies::new(&config.routing));
+        let registry = Arc::new(WorkerRegistry::new(config.breaker.clone(), {
+            let policies = Arc::clone(&policies);
+            move |id| policies.forget(id)
+        }));
+        let board = Switchboard::default();
+        let cancel = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let mut start = |role: Role, number: u16| {
+            let (host, port) = (format!("{role}-{number}"), 9000);
+            let worker_role = if role == Role::Prefill {
+                WorkerRole::Prefill
+            } else {
+                WorkerRole::Decode
+            };
+            let mut config = WorkerConfig {
+                role: worker_role,
+                host: host.clone(),
+                bootstrap_port: port,
+                ..WorkerConfig::default()
+            };
+            change(&mut config);
+            let worker = SimulatedWorker::new(config, &Network::InMemory(board.clone()));
+            board.connect(&host, port, worker.bootstrap());
+            upstream.serve_in_memory(format!("{host}:30000"), simulate::in_memory(worker.http()));
+            tasks.spawn(worker.clone().run(cancel.clone()));
+            let url = WorkerUrl::parse(&format!("http://{host}:30000")).expect("a good URL");
+            let spec = WorkerSpec {
+                bootstrap_port: Some(port),
+                ..WorkerSpec::new(url, role)
+            };
+            let id = registry.add(&spec).expect("registered once").id;
+            registry
+                .apply(id, WorkerEvent::Passed)
+                .expect("a starting worker may pass");
+            worker
+        };
+        let prefill = (0..2).map(|number| start(Role::Prefill, number)).collect();
+        let decode = (0..2).map(|number| start(Role::Decode, number)).collect();
+        let (aborter, aborts) = abort::channel();
+        tasks.spawn(abort::run(upstream.clone(), aborts, cancel));
+        let (suspects, suspected) = mpsc::channel(16);
+        let proxy = Arc::new(Proxy {
+            admission: Admission::new(&config.admission),
+            registry,
+            policies,
+            upstream,
+            clock: Clock::start(),
+            metrics: Arc::new(Metrics::new(&[])),
+            aborter,
+            suspects,
+            config: Arc::from(config),
+        });
+        Self {
+            router: proxy::routes(&proxy),
+            proxy,
+            prefill,
+            decode,
+            _tasks: tasks,
+            _suspected: suspected,
+        }
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
+        let response = self.open(path, body).await;
+        let (head, body) = response.into_parts();
+        let (mut text, mut broke) = (Vec::new(), false);
+        let mut body = body;
+        loop {
+            match body.frame().await {
+                None => break,
+                Some(Ok(frame)) => text.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Some(Err(_)) => {
+                    broke = true;
+                    break;
+                }
+            }
+        }
+        let body = String::from_utf8(text).expect("UTF-8");
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+            broke,
+        }
+    }
+
+    /// The response with its body unread.
+    pub(crate) async fn open(&self, path: &str, body: impl Into<Body>) -> axum::response::Response {
+        let request = Request::post(path)
+            .body(body.into())
+            .expect("a good request");
+        self.router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("the router never fails")
+    }
+
+    pub(crate) fn fault(workers: &[SimulatedWorker], fault: &Fault) {
+        for worker in workers {
+            worker.faults().set([fault.clone().into()]);
+        }
+    }
+
+    /// Requests by how they ended, and those that have not.
+    pub(crate) fn ledger(&self) -> Ledger {
+        let metrics = &self.proxy.metrics;
+        let sum = |outcome: &str| {
+            ["/generate", "/v1/completions", "/v1/chat/completions"]
+                .iter()
+                .map(|path| {
+                    metrics
+                        .request_outcomes
+                        .with_label_values(&[*path, outcome])
+                        .get()
+                })
+                .sum()
+        };
+        Ledger {
+            completed: sum("completed"),
+            failed: sum("failed"),
+            client_gone: sum("client_gone"),
+        }
+    }
+
+    /// In flight on the router's side, over all workers.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.proxy
+            .registry
+            .snapshot()
+            .members()
+            .iter()
+            .map(|member| member.worker.in_flight())
+            .sum()
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Default)]
+pub(crate) struct Ledger {
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) client_gone: u64,
+}
+
+/// Waits (in virtual time) until `holds`, at most `limit`.
+pub(crate) async fn within(limit: std::time::Duration, holds: impl Fn() -> bool) -> bool {
+    let until = tokio::time::Instant::now() + limit;
+    while !holds() {
+        if tokio::time::Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    true
+}
