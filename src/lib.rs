@@ -11,5 +11,6 @@ pub mod control;
 pub mod error;
 pub mod proxy;
 pub mod telemetry;
+pub mod ui;
 pub mod upstream;
 pub mod workers;
