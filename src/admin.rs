@@ -2,6 +2,7 @@
 
 mod ask;
 pub mod auth;
+mod engine_metrics;
 mod flush;
 mod info;
 mod liveness;
@@ -65,6 +66,7 @@ pub fn routes(state: AdminState) -> Router {
         .route("/get_server_info", get(info::server_info))
         .route("/v1/loads", get(loads::loads))
         .route("/metrics", get(metrics::own))
+        .route("/engine_metrics", get(engine_metrics::engine_metrics))
         .merge(guarded)
         .with_state(state)
 }

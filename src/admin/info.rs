@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 use super::ask::{self, Asked, ask_all};
 use super::{AdminState, INFO_LIMIT, serving};
 
-/// Launch arguments that are secrets. A worker shows them to whoever has its key; the router, which has, must not
-/// pass them on to everybody.
+/// Launch arguments that are secrets. A worker shows them, once more inside `internal_states`, to whoever has its key;
+/// the router, which has, must not pass them on to everybody.
 const SECRETS: [&str; 3] = ["api_key", "admin_api_key", "ssl_keyfile_password"];
 
 pub(super) async fn server_info(State(state): State<AdminState>) -> Json<Value> {
@@ -50,9 +50,22 @@ fn of_role(answers: &[Asked], role: Role) -> impl Iterator<Item = Map<String, Va
         .filter(move |(member, _)| member.role == role)
         .filter_map(|(_, answer)| serde_json::from_slice(answer.as_ref().ok()?).ok())
         .map(|mut info: Map<String, Value>| {
-            info.retain(|name, _| !SECRETS.contains(&name.as_str()));
+            remove_secrets(&mut info);
             info
         })
+}
+
+fn remove_secrets(object: &mut Map<String, Value>) {
+    object.retain(|name, _| !SECRETS.contains(&name.as_str()));
+    object.values_mut().for_each(remove_secrets_below);
+}
+
+fn remove_secrets_below(value: &mut Value) {
+    match value {
+        Value::Object(object) => remove_secrets(object),
+        Value::Array(values) => values.iter_mut().for_each(remove_secrets_below),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +89,7 @@ mod tests {
             (
                 "d:1",
                 Role::Decode,
-                telling(json!({"internal_states": [{"x": 1}]})),
+                telling(json!({"internal_states": [{"x": 1, "admin_api_key": "secret"}]})),
             ),
             ("d:2", Role::Decode, vec![]),
         ]);
