@@ -15,5 +15,6 @@ pub mod proxy;
 pub mod server;
 pub mod simulate;
 pub mod telemetry;
+pub mod ui;
 pub mod upstream;
 pub mod workers;

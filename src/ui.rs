@@ -1,0 +1,71 @@
+//! The page at `/ui`: the fleet at a glance. One file in the binary, without a build step and without the network.
+
+use axum::Router;
+use axum::response::{Html, IntoResponse, Redirect};
+use axum::routing::get;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+
+const PAGE: &str = include_str!("ui/index.html");
+
+/// Script and style are inside the page, which holds no text from outside, so inline is all that runs; it can speak
+/// to this router only, and no other site can frame it.
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+pub fn routes() -> Router {
+    Router::new()
+        .route("/", get(async || Redirect::temporary("/ui")))
+        .route("/ui", get(page))
+}
+
+async fn page() -> impl IntoResponse {
+    let headers = [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        // A new version of the router brings a new page.
+        (CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, Html(PAGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use http::header::{CONTENT_TYPE, LOCATION};
+    use http::{Request, Response, StatusCode};
+    use tower::ServiceExt as _;
+
+    async fn get(path: &str) -> Response<Body> {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        routes().oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_root_leads_to_the_page() {
+        let answer = get("/").await;
+        assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
+        let page = get(answer.headers()[LOCATION].to_str().unwrap()).await;
+        assert_eq!(page.status(), StatusCode::OK);
+        assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], POLICY);
+    }
+
+    #[test]
+    fn the_page_loads_nothing_and_writes_no_markup() {
+        for forbidden in [
+            "http://",
+            "https://",
+            "src=",
+            "<link",
+            "@import",
+            "innerHTML",
+            "eval(",
+        ] {
+            assert!(!PAGE.contains(forbidden), "{forbidden}");
+        }
+    }
+}
