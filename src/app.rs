@@ -1,7 +1,7 @@
 //! The program put together: who owns which state and which task, and how it all ends.
 
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use crate::proxy::{self, Admission, Policies, Proxy, abort};
 use crate::server::{self, BindError, Ending, TlsError};
 use crate::simulate;
 use crate::telemetry::Metrics;
+use crate::ui;
 use crate::upstream::{Upstream, UpstreamBuildError};
 use crate::workers::{AddError, WorkerRegistry, WorkerSpec, WorkerUrl, WorkerUrlError};
 
@@ -220,13 +221,14 @@ impl App {
             ),
         };
         for member in set.members() {
-            text += &format!("  {:8} {}\n", member.role.as_str(), member.worker.url);
+            let _ = writeln!(text, "  {:8} {}", member.role.as_str(), member.worker.url);
         }
         if routing.ratio_controller {
             text += "  ratio    fixed: this version has no controller yet, so the split stays as it starts\n";
         }
         let body = r#"{"model":"m","messages":[{"role":"user","content":"Hello"}],"stream":true,"max_tokens":16}"#;
-        text += &format!(
+        let _ = write!(
+            text,
             "  page     {base}/ui\n  metrics  http://{}:{}/metrics\n  try      curl -N {base}/v1/chat/completions -H 'content-type: application/json' -d '{body}'\n",
             metrics.host, metrics.port,
         );
@@ -284,6 +286,7 @@ fn router(proxy: &Arc<Proxy>, admin: AdminState) -> Router {
     ));
     inference
         .merge(admin::routes(admin))
+        .merge(ui::routes())
         .fallback(proxy::not_found)
         .layer(CatchPanicLayer::new())
         .layer(cors(&config.server.cors_allowed_origins))

@@ -33,19 +33,22 @@ pub fn start(
     let board = Switchboard::default();
     (0..)
         .zip(roles)
-        .map(|(pair, role)| start_one(pair, role, settings, &board, upstream, tasks, cancel))
+        .map(|(pair, role)| {
+            let (spec, worker) = start_one(pair, role, settings, &board, upstream);
+            tasks.spawn(worker.run(cancel.clone()));
+            spec
+        })
         .collect()
 }
 
+/// One worker, connected to the others and to the router; its engine is still to be run.
 fn start_one(
     pair: u16,
     role: Role,
     settings: &SimulateSettings,
     board: &Switchboard,
     upstream: &mut Upstream,
-    tasks: &mut JoinSet<()>,
-    cancel: &CancellationToken,
-) -> WorkerSpec {
+) -> (WorkerSpec, SimulatedWorker) {
     let (host, port, bootstrap_port) = (
         format!("gpu-pair-{pair}.simulated"),
         FIRST_PORT + pair,
@@ -73,13 +76,13 @@ fn start_one(
         format!("{host}:{bootstrap_port}"),
         in_memory(worker.bootstrap()),
     );
-    tasks.spawn(worker.run(cancel.clone()));
     let url = WorkerUrl::parse(&format!("http://{host}:{port}"))
         .expect("a made-up host name is a good URL");
-    WorkerSpec {
+    let spec = WorkerSpec {
         bootstrap_port: (role == Role::Prefill).then_some(bootstrap_port),
         ..WorkerSpec::new(url, role)
-    }
+    };
+    (spec, worker)
 }
 
 /// An axum router as an in-memory upstream.

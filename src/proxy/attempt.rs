@@ -62,7 +62,9 @@ impl Legs {
                 },
             }
             prefill = None;
-            prefill_id.into_iter().for_each(|id| self.abort.forget(id));
+            if let Some(id) = prefill_id {
+                self.abort.forget(id);
+            }
         };
         let whole = matches!(opened.answer, Answer::Whole(_));
         if prefill.is_some() && (whole || self.merge_logprobs) {

@@ -81,7 +81,7 @@ impl Leg {
             let piece = piece.map_err(|error| fail(Cause::Transport(error)))?;
             if streamed {
                 scanner.feed(&piece, |event| {
-                    error = error.take().or_else(|| sse::error_in(event))
+                    error = error.take().or_else(|| sse::error_in(event));
                 });
             }
             if let Some(error) = error {
@@ -169,7 +169,7 @@ async fn first_event(mut body: UpstreamBody) -> Result<Answer, Cause> {
         };
         let piece = piece.map_err(Cause::Transport)?;
         scanner.feed(&piece, |event| {
-            first = first.take().or_else(|| Some(sse::error_in(event)))
+            first = first.take().or_else(|| Some(sse::error_in(event)));
         });
         start.push(piece);
     }
@@ -186,7 +186,7 @@ async fn whole_or_long(mut body: UpstreamBody) -> Result<Answer, UpstreamError> 
     let Some(second) = body.data().await.transpose()? else {
         return Ok(Answer::Whole(first));
     };
-    let mut start = Vec::from([first, second].concat());
+    let mut start = [first, second].concat();
     while start.len() < HELD_ANSWER {
         match body.data().await.transpose()? {
             Some(piece) => start.extend_from_slice(&piece),

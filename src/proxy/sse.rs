@@ -205,7 +205,7 @@ mod tests {
         let mut events = Vec::new();
         for piece in pieces {
             scanner.feed(piece, |event| {
-                events.push(String::from_utf8_lossy(event).into_owned())
+                events.push(String::from_utf8_lossy(event).into_owned());
             });
         }
         events

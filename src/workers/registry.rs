@@ -131,7 +131,7 @@ impl WorkerRegistry {
     }
 
     /// Gives an empty worker its new role. The lifecycle has to be in `Switching`.
-    pub fn set_role(&self, id: WorkerId, role: Role, bootstrap: Bootstrap) -> bool {
+    pub fn set_role(&self, id: WorkerId, role: Role, bootstrap: &Bootstrap) -> bool {
         let _writing = self.write.lock();
         let old = self.set.load();
         if old
@@ -252,7 +252,7 @@ mod tests {
             host: "A".into(),
             port: Some(1),
         };
-        assert!(!registry.set_role(worker.id, Role::Decode, bootstrap.clone()));
+        assert!(!registry.set_role(worker.id, Role::Decode, &bootstrap));
         for event in [
             WorkerEvent::Passed,
             WorkerEvent::DrainRequested,
@@ -260,7 +260,7 @@ mod tests {
         ] {
             registry.apply(worker.id, event).unwrap();
         }
-        assert!(registry.set_role(worker.id, Role::Decode, bootstrap));
+        assert!(registry.set_role(worker.id, Role::Decode, &bootstrap));
         for event in [WorkerEvent::Switched, WorkerEvent::Passed] {
             registry.apply(worker.id, event).unwrap();
         }
