@@ -5,6 +5,9 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::Arc;
 
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::{Router, middleware};
 use policies::worker::Role;
 use tokio::net::TcpListener;
@@ -18,6 +21,7 @@ use crate::admin::{self, AdminState};
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::control::{Fleet, health, loads, removal};
+use crate::error::ERROR_CODE;
 use crate::proxy::{self, Admission, Policies, Proxy, abort};
 use crate::server::{self, BindError, Ending, TlsError};
 use crate::simulate;
@@ -288,8 +292,31 @@ fn router(proxy: &Arc<Proxy>, admin: AdminState) -> Router {
         .merge(admin::routes(admin))
         .merge(ui::routes())
         .fallback(proxy::not_found)
+        .layer(middleware::from_fn_with_state(Arc::clone(proxy), count))
         .layer(CatchPanicLayer::new())
         .layer(cors(&config.server.cors_allowed_origins))
+}
+
+/// Counts requests and responses. The path is the route's pattern, so that ids in paths make no series of their own.
+async fn count(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) -> Response {
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unknown", MatchedPath::as_str);
+    proxy
+        .metrics
+        .http_requests
+        .with_label_values(&[request.method().as_str(), path])
+        .inc();
+    let response = next.run(request).await;
+    let code = response.headers().get(ERROR_CODE);
+    let code = code.and_then(|code| code.to_str().ok()).unwrap_or_default();
+    proxy
+        .metrics
+        .http_responses
+        .with_label_values(&[response.status().as_str(), code])
+        .inc();
+    response
 }
 
 /// The metrics port answers every path with the metrics, as the peer's does.

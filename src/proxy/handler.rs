@@ -110,7 +110,14 @@ impl Proxy {
             message: rejection.body_text(),
         })?;
         let view = RequestView::parse(endpoint, &body).map_err(RouteError::Request)?;
-        let permit = self.admission.admit().await.map_err(RouteError::Refused)?;
+        let permit = self.admission.admit().await;
+        let result = if permit.is_ok() {
+            "allowed"
+        } else {
+            "rejected"
+        };
+        self.metrics.rate_limit.with_label_values(&[result]).inc();
+        let permit = permit.map_err(RouteError::Refused)?;
 
         let model = view.model.as_deref().unwrap_or(NO_MODEL);
         let mut accepted = Accepted::new(endpoint, Arc::clone(&self.metrics), permit);

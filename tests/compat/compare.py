@@ -331,10 +331,10 @@ ERROR = {"status", "content_type", "shape", "text", "code"}
 NEW_NAME = Intended("SGLang's current name of the endpoint; the peer knows only the older one", ERROR)
 JUDGED_BY_WORKER = Intended("the worker judges the request, in SGLang's words; the peer's own types refuse it", ERROR)
 OWN_CODE = Intended("one error code at every endpoint for a body that can't be routed", {"code"})
-NOT_JSON = Intended("a JSON error like every other, where the peer answers in text", {"content_type", "shape", "code"})
+NOT_JSON = Intended("a JSON error like every other, where the peer answers in text", {"content_type", "shape", "code", "text"})
 PASSED_ON = Intended("reaches the worker as sent; the peer's types refuse it", ERROR)
 STAYS_JSON = Intended("an answer with logprobs stays JSON; the peer calls it an octet-stream", {"content_type"})
-NOT_ON_PAIRS = Intended("501 as a JSON error, where the peer answers in text", {"content_type", "shape", "code"})
+NOT_ON_PAIRS = Intended("501 as a JSON error, where the peer answers in text", {"content_type", "shape", "code", "text"})
 
 INTENDED: dict[str, Intended] = {
     "GET /server_info": NEW_NAME,
@@ -364,7 +364,10 @@ INTENDED: dict[str, Intended] = {
     "POST /v1/classify": NOT_ON_PAIRS,
     "POST /v1/responses": NOT_ON_PAIRS,
     "POST /v1/score": Intended("501 like the other endpoints that don't run on pairs; the peer doesn't know it", ERROR),
-    "GET /v1/models": Intended("application/json, where the peer says text/plain", {"content_type"}),
+    "GET /v1/models": Intended(
+        "the workers' own list, as JSON; the peer makes up a shorter one and calls it text", {"content_type", "shape"}
+    ),
+    "openai: models": Intended("the workers' own list; the peer makes up a shorter one", {"shape"}),
     "GET /get_server_info": Intended(
         "JSON with the peer's keys and those that SGLang's bench clients read", {"shape", "content_type"}
     ),

@@ -3,9 +3,12 @@
 //! Nearly as even as looking at everybody, at the price of two looks, and without the herd that a stale view of "the"
 //! least loaded worker attracts.
 //!
-//! Loads are compared in tokens as the workers report them, which sees the work of other routers and the length of
-//! requests. That needs a reading of **both**: a worker that failed to report is judged by the requests in flight, as
-//! is the one that it is compared with. A missing reading is thus never mistaken for an idle worker.
+//! Requests in flight decide, since the router knows them to the moment. What the workers report of themselves is up to
+//! a poll interval old: were it to decide first, every request of that interval would go to the same worker, so with
+//! few workers the herd would be back. It breaks ties, where it tells of other routers' work and of longer requests,
+//! and only where **both** reported: a worker whose poll failed is never mistaken for an idle one.
+
+use std::cmp::Ordering;
 
 use super::dice::Dice;
 use super::select::uniform;
@@ -32,10 +35,11 @@ impl RoutePolicy for PowerOfTwo {
 }
 
 fn is_less_loaded(a: &Candidate, b: &Candidate) -> bool {
-    match (a.reported_tokens, b.reported_tokens) {
-        (Some(a), Some(b)) => a < b,
-        (None, _) | (_, None) => a.in_flight < b.in_flight,
-    }
+    let by_report = || match (a.reported_tokens, b.reported_tokens) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        (None, _) | (_, None) => Ordering::Equal,
+    };
+    a.in_flight.cmp(&b.in_flight).then_with(by_report).is_lt()
 }
 
 #[cfg(test)]
@@ -57,11 +61,12 @@ mod tests {
             // (in flight, reported) of both, winner
             ((5, None), (1, None), 1),
             ((1, None), (5, None), 0),
-            ((1, Some(900)), (5, Some(100)), 1),
-            ((9, Some(0)), (0, Some(1)), 0),
-            // One reading is missing: the requests in flight decide for both.
-            ((0, Some(1_000_000)), (1, None), 0),
-            ((1, None), (0, Some(1_000_000)), 1),
+            // What is known to the moment comes before what was reported a while ago.
+            ((1, Some(900)), (5, Some(100)), 0),
+            ((9, Some(0)), (0, Some(1)), 1),
+            // Reports break ties.
+            ((3, Some(900)), (3, Some(100)), 1),
+            ((3, Some(100)), (3, Some(900)), 0),
         ];
         for ((a_flight, a_tokens), (b_flight, b_tokens), winner) in table {
             let candidates = [loaded(0, a_flight, a_tokens), loaded(1, b_flight, b_tokens)];
@@ -70,6 +75,15 @@ mod tests {
                 assert_eq!(picked, winner, "{candidates:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_missing_report_is_no_idle_worker() {
+        let candidates = [loaded(0, 3, Some(1_000_000)), loaded(1, 3, None)];
+        let ones = (0..1_000)
+            .filter(|&seed| pick(&PowerOfTwo, &prompt(""), &candidates, seed) == 1)
+            .count();
+        assert!((420..=580).contains(&ones), "{ones}");
     }
 
     #[test]
