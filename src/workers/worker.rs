@@ -53,7 +53,7 @@ impl WorkerUrl {
             given: given.to_owned(),
             reason: reason.to_owned(),
         };
-        let trimmed = given.trim().trim_end_matches('/');
+        let trimmed = given.trim();
         let full = if trimmed.contains("://") {
             trimmed.to_owned()
         } else {
@@ -70,7 +70,7 @@ impl WorkerUrl {
             return Err(error("it has a query or a fragment"));
         }
         Ok(Self {
-            given: full.into(),
+            given: full.trim_end_matches('/').into(),
             base,
         })
     }
