@@ -43,7 +43,12 @@ pub struct AdminState {
 pub fn routes(state: AdminState) -> Router {
     let guarded = Router::new()
         .route("/workers", get(workers::list).post(workers::add))
-        .route("/workers/{id}", get(workers::show).delete(workers::remove))
+        .route(
+            "/workers/{id}",
+            get(workers::show)
+                .put(workers::update)
+                .delete(workers::remove),
+        )
         .route("/get_loads", get(loads::tokens))
         .route(
             "/flush_cache",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
@@ -88,6 +89,42 @@ pub(super) async fn add(State(state): State<AdminState>, Json(new): Json<NewWork
     }
 }
 
+/// What may change while a worker serves. Its address and role may not: remove it and add it anew, so that what is in
+/// flight on it ends as it began.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Update {
+    priority: Option<u32>,
+    cost: Option<f32>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+pub(super) async fn update(
+    State(state): State<AdminState>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Response {
+    let update: Update = match serde_json::from_slice(&body) {
+        Ok(update) => update,
+        Err(error) => {
+            let reason = format!("only priority, cost and labels can be changed: {error}");
+            return Refusal::BadRequest(reason).respond();
+        }
+    };
+    let member = match find(&state.registry.snapshot(), &id) {
+        Ok(member) => member,
+        Err(refusal) => return refusal.respond(),
+    };
+    member.worker.update_metadata(|metadata| {
+        metadata.priority = update.priority.unwrap_or(metadata.priority);
+        metadata.cost = update.cost.unwrap_or(metadata.cost);
+        if let Some(labels) = &update.labels {
+            metadata.labels.clone_from(labels);
+        }
+    });
+    accepted(&member)
+}
+
 pub(super) async fn remove(
     State(state): State<AdminState>,
     Path(id): Path<String>,
@@ -108,6 +145,11 @@ pub(super) async fn remove(
         state.registry.apply(worker.id, WorkerEvent::DrainRequested);
         place.send(worker.id);
     }
+    accepted(&member)
+}
+
+fn accepted(member: &Member) -> Response {
+    let worker = &member.worker;
     let body = json!({ "status": "accepted", "worker_id": worker.uuid.to_string(), "url": worker.url.as_str() });
     (StatusCode::ACCEPTED, Json(body)).into_response()
 }
@@ -197,4 +239,140 @@ fn shown(state: &AdminState, member: &Member) -> Value {
         });
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{Method, Request};
+    use policies::lifecycle::WorkerEvent;
+    use tower::ServiceExt as _;
+
+    /// The API as somebody without keys calls it, over one serving worker with a request in flight.
+    struct Api {
+        state: AdminState,
+        ticket: crate::workers::Ticket,
+        uuid: Uuid,
+        _removed: tokio::sync::mpsc::Receiver<policies::worker::WorkerId>,
+    }
+
+    impl Api {
+        fn new() -> Self {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let config = std::sync::Arc::new(crate::config::Config::default());
+            let registry = crate::workers::WorkerRegistry::new(config.breaker.clone(), |_| {});
+            let url = WorkerUrl::parse("http://a:1").unwrap();
+            let worker = registry.add(&WorkerSpec::new(url, Role::Decode)).unwrap();
+            registry.apply(worker.id, WorkerEvent::Passed).unwrap();
+            let (removals, removed) = crate::control::removal::channel();
+            let state = AdminState {
+                registry: registry.into(),
+                upstream: crate::upstream::Upstream::new(
+                    config.timeouts.connect,
+                    &config.upstream_tls,
+                )
+                .unwrap(),
+                clock: crate::clock::Clock::start(),
+                metrics: crate::telemetry::Metrics::new(&[]).into(),
+                config,
+                removals,
+            };
+            let (ticket, uuid) = (worker.enter().unwrap(), worker.uuid);
+            Self {
+                state,
+                ticket,
+                uuid,
+                _removed: removed,
+            }
+        }
+
+        async fn call(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("content-type", "application/json")
+                .body(axum::body::Body::from(body.to_owned()))
+                .unwrap();
+            let response = crate::admin::routes(self.state.clone())
+                .oneshot(request)
+                .await
+                .unwrap();
+            let status = response.status();
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+                .await
+                .unwrap();
+            (status, serde_json::from_slice(&body).unwrap_or_default())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_worker_is_added_once_and_shown_until_it_passes() {
+        let api = Api::new();
+        let new = r#"{"url":"http://b:1","worker_type":"prefill","bootstrap_port":9000}"#;
+        let (status, added) = api.call(Method::POST, "/workers", new).await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+        let (_, shown) = api
+            .call(Method::GET, added["location"].as_str().unwrap(), "")
+            .await;
+        assert_eq!(shown["job_status"]["status"], "processing");
+        assert_eq!(
+            (&shown["worker_type"], &shown["bootstrap_port"]),
+            (&json!("prefill"), &json!(9000))
+        );
+        let (status, error) = api.call(Method::POST, "/workers", new).await;
+        assert_eq!(
+            (status, &error["code"]),
+            (StatusCode::CONFLICT, &json!("WORKER_ALREADY_EXISTS"))
+        );
+        let (status, _) = api
+            .call(Method::POST, "/workers", r#"{"url":"grpc://b:1"}"#)
+            .await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+    }
+
+    #[tokio::test]
+    async fn removal_drains_unless_forced() {
+        let api = Api::new();
+        let path = format!("/workers/{}", api.uuid);
+        assert_eq!(
+            api.call(Method::DELETE, &path, "").await.0,
+            StatusCode::ACCEPTED
+        );
+        let (_, shown) = api.call(Method::GET, &path, "").await;
+        assert_eq!(
+            (&shown["state"], &shown["load"]),
+            (&json!("draining"), &json!(1))
+        );
+        assert!(api.ticket.worker().enter().is_none());
+        let forced = format!("{path}?force=true");
+        assert_eq!(
+            api.call(Method::DELETE, &forced, "").await.0,
+            StatusCode::ACCEPTED
+        );
+        assert_eq!(
+            api.call(Method::GET, &path, "").await.0,
+            StatusCode::NOT_FOUND
+        );
+    }
+
+    #[tokio::test]
+    async fn only_what_describes_a_worker_can_be_changed() {
+        let api = Api::new();
+        let path = format!("/workers/{}", api.uuid);
+        let change = r#"{"priority":7,"labels":{"rack":"a"}}"#;
+        assert_eq!(
+            api.call(Method::PUT, &path, change).await.0,
+            StatusCode::ACCEPTED
+        );
+        let (_, shown) = api.call(Method::GET, &path, "").await;
+        assert_eq!(
+            (&shown["priority"], &shown["metadata"]["rack"]),
+            (&json!(7), &json!("a"))
+        );
+        assert_eq!((&shown["cost"], &shown["load"]), (&json!(1.0), &json!(1)));
+        let (status, _) = api
+            .call(Method::PUT, &path, r#"{"worker_type":"prefill"}"#)
+            .await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+    }
 }
