@@ -1,4 +1,4 @@
-//! The request path. [`handler`] tells the life of a request in order; the rest are its parts.
+//! The request path. `handler` tells the life of a request in order; the rest are its parts.
 
 pub mod abort;
 mod admission;

@@ -181,7 +181,7 @@ impl Metrics {
         }
     }
 
-    /// A request was accepted: it is in flight until [`Self::finished`].
+    /// A request was accepted.
     pub fn accepted(&self, endpoint: &str, model: &str, paired: bool, streaming: bool) {
         let streaming = if streaming { "true" } else { "false" };
         self.router_requests
