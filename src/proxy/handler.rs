@@ -21,7 +21,7 @@ use super::endpoint::Endpoint;
 use super::error::RouteError;
 use super::failure::Failure;
 use super::headers;
-use super::leg::{Answer, Leg, Limits};
+use super::leg::{Answer, HELD_ANSWER, Leg, Limits};
 use super::outcome::{Accepted, Outcome};
 use super::pick::{Picked, Picker, Policies, Tried};
 use super::relay::{Handover, Relay};
@@ -244,11 +244,18 @@ impl Proxy {
             timeouts.whole_answer
         };
         let paired = prefill.is_some();
+        let merge_logprobs = paired && routed.view.wants_prompt_logprobs;
+        // Log probabilities are merged into the whole answer, so all of it is held: as much as a request may have.
+        let held = if merge_logprobs {
+            self.config.server.max_payload_size
+        } else {
+            HELD_ANSWER
+        };
         Legs {
             prefill: prefill.map(|picked| leg(Role::Prefill, picked)),
             serving: leg(serving_role(paired), serving),
-            limits: Limits { first },
-            merge_logprobs: paired && routed.view.wants_prompt_logprobs,
+            limits: Limits { first, held },
+            merge_logprobs,
             abort: AbortGuard::new(
                 self.aborter.clone(),
                 (paired && !routed.view.has_rid).then_some(rid),

@@ -21,7 +21,7 @@ const LONGEST_ERROR: usize = 64 * 1024;
 
 /// A whole answer up to this size is held back until it is complete, so that one which is cut short can be retried;
 /// a longer one is passed on from there. A megabyte is some 200,000 generated tokens.
-const HELD_ANSWER: usize = 1024 * 1024;
+pub const HELD_ANSWER: usize = 1024 * 1024;
 
 /// A leg ready to be sent.
 pub struct Leg {
@@ -99,7 +99,7 @@ impl Leg {
     pub async fn open(self, upstream: &Upstream, limits: Limits) -> Result<Opened, Failure> {
         let fail = failure(self.role, self.worker());
         let limit = limits.first;
-        match tokio::time::timeout(limit, self.open_unbounded(upstream, &fail)).await {
+        match tokio::time::timeout(limit, self.open_unbounded(upstream, limits.held, &fail)).await {
             Ok(result) => result,
             Err(_) => Err(fail(Cause::Silent { limit })),
         }
@@ -108,6 +108,7 @@ impl Leg {
     async fn open_unbounded(
         self,
         upstream: &Upstream,
+        held: usize,
         fail: &impl Fn(Cause) -> Failure,
     ) -> Result<Opened, Failure> {
         let response = upstream
@@ -121,7 +122,7 @@ impl Leg {
         let answer = if headers::is_event_stream(&head.headers) {
             first_event(body).await
         } else {
-            whole_or_long(body).await.map_err(Cause::Transport)
+            whole_or_long(body, held).await.map_err(Cause::Transport)
         };
         Ok(Opened {
             head,
@@ -136,6 +137,8 @@ impl Leg {
 pub struct Limits {
     /// Until the first event of a stream, or all of a whole answer.
     pub first: Duration,
+    /// Bytes of a whole answer that are held back: [`HELD_ANSWER`], or more where the answer is to be changed.
+    pub held: usize,
 }
 
 fn failure(role: Role, worker: &Arc<Worker>) -> impl Fn(Cause) -> Failure + use<> {
@@ -179,7 +182,7 @@ async fn first_event(mut body: UpstreamBody) -> Result<Answer, Cause> {
     }
 }
 
-async fn whole_or_long(mut body: UpstreamBody) -> Result<Answer, UpstreamError> {
+async fn whole_or_long(mut body: UpstreamBody, held: usize) -> Result<Answer, UpstreamError> {
     let Some(first) = body.data().await.transpose()? else {
         return Ok(Answer::Whole(Bytes::new()));
     };
@@ -187,7 +190,7 @@ async fn whole_or_long(mut body: UpstreamBody) -> Result<Answer, UpstreamError> 
         return Ok(Answer::Whole(first));
     };
     let mut start = [first, second].concat();
-    while start.len() < HELD_ANSWER {
+    while start.len() < held {
         match body.data().await.transpose()? {
             Some(piece) => start.extend_from_slice(&piece),
             None => return Ok(Answer::Whole(start.into())),

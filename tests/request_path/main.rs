@@ -368,3 +368,20 @@ async fn what_a_pair_does_not_serve_is_501_and_what_is_no_json_is_400() {
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(answer.json()["error"]["code"], "invalid_request");
 }
+
+#[tokio::test(start_paused = true)]
+async fn logprobs_are_merged_into_an_answer_of_any_length() {
+    let rig = Rig::new(&[]);
+    let body = json!({"text": "one two three", "return_logprob": true, "logprob_start_len": 0, "top_logprobs_num": 5,
+                      "sampling_params": {"max_new_tokens": 40_000, "ignore_eos": true}});
+    let answer = rig.post("/generate", body.to_string()).await;
+    assert!(answer.body.len() > 1024 * 1024, "{}", answer.body.len());
+    let answer = answer.json();
+    let prompt = answer["meta_info"]["input_token_logprobs"]
+        .as_array()
+        .map(Vec::len);
+    assert_eq!(
+        prompt.map(|len| len as u64),
+        answer["meta_info"]["prompt_tokens"].as_u64()
+    );
+}
