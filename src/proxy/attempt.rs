@@ -43,9 +43,14 @@ impl Legs {
         for leg in self.prefill.iter().chain([&self.serving]) {
             self.abort.watch(leg.worker());
         }
-        let mut prefill: Option<PrefillLeg> = self.prefill.map(|leg| {
-            Box::pin(leg.run_prefill(upstream.clone(), self.merge_logprobs)) as PrefillLeg
-        });
+        let keep = if self.merge_logprobs {
+            self.limits.held
+        } else {
+            0
+        };
+        let mut prefill: Option<PrefillLeg> = self
+            .prefill
+            .map(|leg| Box::pin(leg.run_prefill(upstream.clone(), keep)) as PrefillLeg);
         let mut serving = std::pin::pin!(self.serving.open(upstream, self.limits));
         let mut prefill_body = Bytes::new();
         let mut opened = loop {

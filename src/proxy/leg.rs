@@ -62,8 +62,8 @@ impl Leg {
         self.ticket.worker()
     }
 
-    /// Runs a prefill leg to its end. The body is kept only where `keep_body`.
-    pub async fn run_prefill(self, upstream: Upstream, keep_body: bool) -> PrefillOutcome {
+    /// Runs a prefill leg to its end and keeps up to `keep` bytes of its body.
+    pub async fn run_prefill(self, upstream: Upstream, keep: usize) -> PrefillOutcome {
         let fail = failure(self.role, self.worker());
         let response = upstream
             .send(self.request)
@@ -87,7 +87,7 @@ impl Leg {
             if let Some(error) = error {
                 return Err(fail(Cause::InStream(error)));
             }
-            if keep_body {
+            if kept.len() < keep {
                 kept.extend_from_slice(&piece);
             }
         }
@@ -161,12 +161,14 @@ async fn read_error(head: &Parts, mut body: UpstreamBody) -> WorkerAnswer {
     }
 }
 
-/// Reads until one event is whole and looks whether it is an error. A stream that ends before is passed on as it is.
+/// Reads until one event is whole and looks whether it is an error. A stream that ends before, or whose first event
+/// is longer than any worker sends, is passed on as it is.
 async fn first_event(mut body: UpstreamBody) -> Result<Answer, Cause> {
     let mut scanner = EventScanner::default();
     let mut start = SmallVec::new();
     let mut first: Option<Option<StreamError>> = None;
-    while first.is_none() {
+    let mut held = 0;
+    while first.is_none() && held < sse::LONGEST_EVENT {
         let Some(piece) = body.data().await else {
             break;
         };
@@ -174,6 +176,7 @@ async fn first_event(mut body: UpstreamBody) -> Result<Answer, Cause> {
         scanner.feed(&piece, |event| {
             first = first.take().or_else(|| Some(sse::error_in(event)));
         });
+        held += piece.len();
         start.push(piece);
     }
     match first.flatten() {

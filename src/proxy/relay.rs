@@ -45,8 +45,10 @@ pub struct Relay {
 /// What a stream of events needs beyond bytes.
 struct Events {
     scanner: EventScanner,
-    /// Pieces of an event that has not ended.
+    /// Pieces of an event that has not ended, up to [`sse::LONGEST_EVENT`] bytes: a worker that never ends its event
+    /// fills no memory.
     held: Vec<Bytes>,
+    held_bytes: usize,
     merge: Option<PromptLogprobs>,
     /// The worker reported an error inside the stream.
     failed: bool,
@@ -78,12 +80,7 @@ impl Relay {
         start: impl IntoIterator<Item = Bytes>,
         merge: Option<PromptLogprobs>,
     ) -> Self {
-        let events = Events {
-            scanner: EventScanner::default(),
-            held: Vec::new(),
-            merge,
-            failed: false,
-        };
+        let events = Events::new(merge, handover.proxy.config.server.max_payload_size);
         let mut relay = Self::new(handover, Some(events));
         for piece in start {
             relay.take(piece);
@@ -179,12 +176,39 @@ impl Relay {
 }
 
 impl Events {
+    /// Events that are changed have to be seen whole, however long, up to `longest_merged` bytes.
+    fn new(merge: Option<PromptLogprobs>, longest_merged: usize) -> Self {
+        Self {
+            scanner: match merge {
+                Some(_) => EventScanner::up_to(longest_merged),
+                None => EventScanner::default(),
+            },
+            held: Vec::new(),
+            held_bytes: 0,
+            merge,
+            failed: false,
+        }
+    }
+
+    fn hold(&mut self, piece: Bytes, queue: &mut VecDeque<Bytes>) {
+        self.held_bytes += piece.len();
+        self.held.push(piece);
+        if self.held_bytes > sse::LONGEST_EVENT {
+            self.release(queue);
+        }
+    }
+
+    fn release(&mut self, queue: &mut VecDeque<Bytes>) {
+        queue.extend(self.held.drain(..));
+        self.held_bytes = 0;
+    }
+
     fn take(&mut self, piece: Bytes, queue: &mut VecDeque<Bytes>) {
         let Self {
             scanner,
-            held,
             merge,
             failed,
+            ..
         } = self;
         let ended = scanner.feed(&piece, |event| {
             *failed |= sse::error_in(event).is_some();
@@ -196,15 +220,15 @@ impl Events {
             return;
         }
         if ended == 0 {
-            held.push(piece);
+            self.hold(piece, queue);
             return;
         }
-        queue.extend(held.drain(..));
+        self.release(queue);
         if ended == piece.len() {
             queue.push_back(piece);
         } else {
             queue.push_back(piece.slice(..ended));
-            held.push(piece.slice(ended..));
+            self.hold(piece.slice(ended..), queue);
         }
     }
 }
@@ -285,5 +309,36 @@ impl IdleTimer {
             }
             self.sleep.as_mut().reset(due);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_never_ends_is_passed_on_and_fills_no_memory() {
+        let mut events = Events::new(None, usize::MAX);
+        let mut queue = VecDeque::new();
+        let piece = Bytes::from(vec![b'x'; 1024 * 1024]);
+        for _ in 0..40 {
+            events.take(piece.clone(), &mut queue);
+            assert!(events.held_bytes <= sse::LONGEST_EVENT);
+        }
+        let passed: usize = queue.iter().map(Bytes::len).sum();
+        assert_eq!(passed + events.held_bytes, 40 * 1024 * 1024);
+    }
+
+    #[test]
+    fn a_half_written_event_is_held_until_it_is_whole() {
+        let mut events = Events::new(None, usize::MAX);
+        let mut queue = VecDeque::new();
+        events.take(Bytes::from_static(b"data: a\n\ndata: b"), &mut queue);
+        assert_eq!(queue, [&b"data: a\n\n"[..]]);
+        events.take(Bytes::from_static(b"\n\n"), &mut queue);
+        assert_eq!(
+            queue.iter().flatten().copied().collect::<Vec<_>>(),
+            b"data: a\n\ndata: b\n\n"
+        );
     }
 }

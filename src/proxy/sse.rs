@@ -11,20 +11,38 @@ use serde_json::value::RawValue;
 
 /// An event longer than this is passed on without being looked at. Token events are kilobytes; prompt log
 /// probabilities of a long prompt are megabytes.
-const LONGEST_EVENT: usize = 8 * 1024 * 1024;
+pub const LONGEST_EVENT: usize = 8 * 1024 * 1024;
 
 /// Finds the ends of events in a stream that comes in arbitrary pieces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EventScanner {
+    /// An event longer than this is skipped.
+    longest: usize,
     /// The event that has begun but not ended; empty while pieces hold whole events, so nothing is copied then.
     partial: Vec<u8>,
     /// Bytes of `partial` that are known to hold no end of an event.
     searched: usize,
-    /// The partial event outgrew `LONGEST_EVENT`: it is skipped up to its end.
+    /// The partial event outgrew `longest`: it is skipped up to its end.
     skipping: bool,
 }
 
+impl Default for EventScanner {
+    fn default() -> Self {
+        Self::up_to(LONGEST_EVENT)
+    }
+}
+
 impl EventScanner {
+    /// A scanner that sees events of up to `longest` bytes.
+    pub const fn up_to(longest: usize) -> Self {
+        Self {
+            longest,
+            partial: Vec::new(),
+            searched: 0,
+            skipping: false,
+        }
+    }
+
     /// Feeds a piece; `on_event` gets each event that ends in it, without its blank line. Answers how many bytes of
     /// `piece` belong to ended events: 0 where none ended.
     pub fn feed(&mut self, piece: &[u8], mut on_event: impl FnMut(&[u8])) -> usize {
@@ -64,7 +82,7 @@ impl EventScanner {
     }
 
     fn bound(&mut self) {
-        if self.partial.len() > LONGEST_EVENT {
+        if self.partial.len() > self.longest {
             self.skipping = true;
             // The last bytes may begin the blank line.
             self.partial.drain(..self.partial.len() - 3);
