@@ -26,6 +26,7 @@ use crate::proxy::{self, Admission, Policies, Proxy, abort};
 use crate::server::{self, BindError, Ending, TlsError};
 use crate::simulate;
 use crate::telemetry::Metrics;
+use crate::telemetry::trace::{TraceError, Traces};
 use crate::ui;
 use crate::upstream::{Upstream, UpstreamBuildError};
 use crate::workers::{AddError, WorkerRegistry, WorkerSpec, WorkerUrl, WorkerUrlError};
@@ -41,6 +42,7 @@ pub enum StartError {
     Bind(BindError),
     WorkerUrl(WorkerUrlError),
     Worker(AddError),
+    Traces(TraceError),
 }
 
 impl fmt::Display for StartError {
@@ -51,6 +53,7 @@ impl fmt::Display for StartError {
             Self::Bind(cause) => cause.fmt(f),
             Self::WorkerUrl(cause) => cause.fmt(f),
             Self::Worker(cause) => cause.fmt(f),
+            Self::Traces(cause) => cause.fmt(f),
         }
     }
 }
@@ -128,6 +131,7 @@ impl App {
             upstream: upstream.clone(),
             clock,
             metrics: Arc::clone(&metrics),
+            traces: Traces::start(&config.tracing).map_err(StartError::Traces)?,
             aborter,
             suspects,
         });
@@ -261,6 +265,7 @@ impl App {
         );
         self.background.cancel();
         while self.tasks.join_next().await.is_some() {}
+        self.proxy.traces.shutdown().await;
     }
 }
 

@@ -31,6 +31,7 @@ mod routing;
 mod server;
 mod timeouts;
 mod tokens;
+mod tracing;
 mod upstream_tls;
 mod without_effect;
 
@@ -53,6 +54,7 @@ pub use self::retry::RetrySettings;
 pub use self::routing::RoutingSettings;
 pub use self::server::ServerSettings;
 pub use self::timeouts::TimeoutSettings;
+pub use self::tracing::{OtlpEndpoint, TracingSettings};
 pub use self::upstream_tls::UpstreamTlsSettings;
 
 use self::cli::{Flags, Outcome};
@@ -72,6 +74,7 @@ pub struct Config {
     pub upstream_tls: UpstreamTlsSettings,
     pub metrics: MetricsSettings,
     pub logging: LoggingSettings,
+    pub tracing: TracingSettings,
     /// Flags that were given and do nothing, to be named in one warning.
     pub ignored: Vec<String>,
 }
@@ -186,6 +189,7 @@ impl Flags {
             upstream_tls: self.upstream_tls,
             metrics: self.metrics,
             logging: self.logging,
+            tracing: self.tracing,
             ignored,
         };
         config.refuse_contradictions()?;

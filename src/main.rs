@@ -26,7 +26,10 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(config: Config) -> ExitCode {
-    let _flushed_at_the_end = logging::start(&config.logging);
+    let _flushed_at_the_end = match logging::start(&config.logging) {
+        Ok(guard) => guard,
+        Err(error) => return failed(&error),
+    };
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("nothing installed one before");
@@ -38,11 +41,13 @@ async fn run(config: Config) -> ExitCode {
     }
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("adaptive-router: error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("adaptive-router: error: {error}");
+    ExitCode::FAILURE
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {

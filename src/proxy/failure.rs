@@ -135,6 +135,15 @@ impl Failure {
         }
     }
 
+    /// The error in a sentence for the log. A worker that refuses a request may quote it, so its words stay out.
+    pub fn logged(&self) -> String {
+        if self.status().is_client_error() {
+            format!("{} answered {}", self.role, self.status())
+        } else {
+            self.message()
+        }
+    }
+
     /// The error in a sentence for the client: which side, and what it said.
     pub fn message(&self) -> String {
         let side = match self.role {

@@ -30,6 +30,7 @@ use super::retry;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::telemetry::Metrics;
+use crate::telemetry::trace::{LegStart, RequestTrace, Traces};
 use crate::upstream::{Segments, Upstream, UpstreamRequest};
 use crate::workers::{Worker, WorkerRegistry};
 
@@ -45,6 +46,7 @@ pub struct Proxy {
     pub upstream: Upstream,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    pub traces: Traces,
     pub admission: Admission,
     pub aborter: Aborter,
     /// Workers to be checked at once: a leg could not reach them.
@@ -77,9 +79,15 @@ async fn handle(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let id = headers::request_id(&headers, &proxy.config.server.request_id_headers, endpoint);
-    let mut response = match proxy.serve(endpoint, &headers, body).await {
+    let mut trace = proxy.traces.request(endpoint.path(), &headers);
+    let mut response = match proxy.serve(endpoint, &headers, body, &mut trace).await {
         Ok(response) => response,
-        Err(error) => error.into_response(),
+        Err(error) => {
+            let response = error.into_response();
+            trace.answered(response.status());
+            trace.ends(Outcome::Failed.as_str());
+            response
+        }
     };
     response.headers_mut().insert("x-request-id", id);
     response
@@ -92,6 +100,7 @@ struct Routed<'a> {
     headers: &'a HeaderMap,
     body: &'a Bytes,
     view: &'a RequestView<'a>,
+    trace: &'a RequestTrace,
 }
 
 impl Proxy {
@@ -100,6 +109,7 @@ impl Proxy {
         endpoint: Endpoint,
         headers: &HeaderMap,
         body: Result<Bytes, BytesRejection>,
+        trace: &mut RequestTrace,
     ) -> Result<Response, RouteError> {
         let paired = self.config.fleet.mode == Mode::Pd;
         if paired && !endpoint.runs_on_pair() {
@@ -110,7 +120,10 @@ impl Proxy {
             message: rejection.body_text(),
         })?;
         let view = RequestView::parse(endpoint, &body).map_err(RouteError::Request)?;
+        trace.model(view.model.as_deref());
+        trace.queued();
         let permit = self.admission.admit().await;
+        trace.queue_ended();
         let result = if permit.is_ok() {
             "allowed"
         } else {
@@ -129,6 +142,7 @@ impl Proxy {
             headers,
             body: &body,
             view: &view,
+            trace,
         };
         let committed = match self.with_retries(&routed).await {
             Ok(committed) => committed,
@@ -139,6 +153,7 @@ impl Proxy {
         };
         self.metrics
             .answered(endpoint.path(), model, paired, accepted.age());
+        accepted.traced(std::mem::take(trace));
         Ok(self.respond(committed, accepted, serving_role(paired)))
     }
 
@@ -148,7 +163,7 @@ impl Proxy {
         let role = serving_role(routed.paired).as_str();
         let mut attempt = 0;
         loop {
-            let error = match self.attempt(routed, &tried).await {
+            let error = match self.attempt(routed, &tried, attempt + 1).await {
                 Ok(committed) => return Ok(committed),
                 Err(error) => error,
             };
@@ -180,7 +195,12 @@ impl Proxy {
         }
     }
 
-    async fn attempt(&self, routed: &Routed<'_>, tried: &Tried) -> Result<Committed, RouteError> {
+    async fn attempt(
+        &self,
+        routed: &Routed<'_>,
+        tried: &Tried,
+        number: u32,
+    ) -> Result<Committed, RouteError> {
         let picker = Picker {
             registry: &self.registry,
             policies: &self.policies,
@@ -199,19 +219,25 @@ impl Proxy {
                     .map_err(RouteError::NoWorker)?,
             )
         };
-        self.legs(routed, prefill, serving)
+        self.legs(routed, prefill, serving, number)
             .run(&self.upstream)
             .await
             .map_err(RouteError::Failed)
     }
 
     /// Both legs with their requests: the same headers and the same bytes.
-    fn legs(&self, routed: &Routed<'_>, prefill: Option<Picked>, serving: Picked) -> Legs {
+    fn legs(
+        &self,
+        routed: &Routed<'_>,
+        prefill: Option<Picked>,
+        serving: Picked,
+        attempt: u32,
+    ) -> Legs {
         let rid = Rid(fastrand::u128(..));
+        let room = bootstrap::draw_room(fastrand::u64(..), routed.view.batch);
         let body = match &prefill {
             None => Segments::from(routed.body.clone()),
             Some(prefill) => {
-                let room = bootstrap::draw_room(fastrand::u64(..), routed.view.batch);
                 let pairing = Pairing {
                     bootstrap: prefill.bootstrap.clone(),
                     room,
@@ -220,21 +246,33 @@ impl Proxy {
                 bootstrap::splice(routed.body, routed.view, &pairing)
             }
         };
+        let paired = prefill.is_some();
         let headers = headers::to_worker(routed.headers);
         let model = routed.view.model.as_deref().unwrap_or(NO_MODEL);
         let leg = |role, picked: Picked| {
             self.metrics.picked(role, model, self.policies.name(role));
             let url = picked.ticket.worker().url.join(routed.endpoint.path());
+            let mut headers = headers.clone();
+            let trace = routed.trace.leg(&LegStart {
+                role,
+                worker: picked.ticket.worker().url.as_str(),
+                url: &url,
+                attempt,
+                room: paired.then_some(room),
+            });
+            trace.inject(&mut headers);
+            tracing::debug!(worker = %picked.ticket.worker().url, %role, attempt, "leg sent");
             let request = UpstreamRequest {
                 method: http::Method::POST,
                 url,
-                headers: headers.clone(),
+                headers,
                 body: body.clone(),
             };
             Leg {
                 role,
                 ticket: picked.ticket,
                 request,
+                trace,
             }
         };
         let timeouts = &self.config.timeouts;
@@ -243,7 +281,6 @@ impl Proxy {
         } else {
             timeouts.whole_answer
         };
-        let paired = prefill.is_some();
         let merge_logprobs = paired && routed.view.wants_prompt_logprobs;
         // Log probabilities are merged into the whole answer, so all of it is held: as much as a request may have.
         let held = if merge_logprobs {
@@ -271,7 +308,7 @@ impl Proxy {
         role: Role,
     ) -> Response {
         let Committed {
-            opened,
+            mut opened,
             prefill,
             merge,
             abort,
@@ -279,8 +316,10 @@ impl Proxy {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = opened.head.status;
         *response.headers_mut() = headers::to_client(&opened.head.headers);
+        accepted.answered(opened.head.status);
         if matches!(opened.answer, Answer::Whole(_)) {
             self.leg_succeeded(opened.ticket.worker());
+            opened.trace.completed();
             accepted.ends(Outcome::Completed);
         }
         let handover = |accepted, rest| Handover {
@@ -289,6 +328,7 @@ impl Proxy {
             abort,
             role,
             ticket: opened.ticket,
+            trace: opened.trace,
             prefill,
             rest,
             idle: self.config.timeouts.idle,
@@ -332,7 +372,7 @@ impl Proxy {
         if failure.blames() == Some(failure.role)
             && let Some(change) = failure.worker.breaker.failed(self.clock.now())
         {
-            tracing::warn!(worker = %failure.worker.url, error = failure.message(), "circuit breaker opened");
+            tracing::warn!(worker = %failure.worker.url, error = failure.logged(), "circuit breaker opened");
             self.metrics
                 .breaker_changed(failure.worker.url.as_str(), change);
         }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
 use crate::telemetry::Metrics;
+use crate::telemetry::trace::RequestTrace;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -36,6 +38,7 @@ pub struct Accepted {
     metrics: Arc<Metrics>,
     since: Instant,
     outcome: Outcome,
+    trace: RequestTrace,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -54,12 +57,23 @@ impl Accepted {
             metrics,
             since: Instant::now(),
             outcome: Outcome::ClientGone,
+            trace: RequestTrace::off(),
             _permit: permit,
         }
     }
 
     pub fn age(&self) -> Duration {
         self.since.elapsed()
+    }
+
+    /// Takes over the request's span: from here on it ends when the request does.
+    pub fn traced(&mut self, trace: RequestTrace) {
+        self.trace = trace;
+    }
+
+    /// The client's response begins.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.trace.answered(status);
     }
 
     /// How it ended, should nothing else happen.
@@ -70,6 +84,10 @@ impl Accepted {
 
 impl Drop for Accepted {
     fn drop(&mut self) {
+        if self.outcome == Outcome::Failed {
+            self.trace.broke();
+        }
+        self.trace.ends(self.outcome.as_str());
         let endpoint = self.endpoint.path();
         self.metrics
             .request_outcomes

@@ -315,7 +315,7 @@ fn any_token_flag_marks_tokens_as_configured() {
 #[test]
 fn flags_without_effect_are_named_once_each() {
     let ignored = config(
-        "--model-path m --dp-aware --history-backend redis --service-discovery --selector a=b c=d --enable-trace",
+        "--model-path m --dp-aware --history-backend redis --service-discovery --selector a=b c=d",
     )
     .ignored;
     assert_eq!(
@@ -324,7 +324,6 @@ fn flags_without_effect_are_named_once_each() {
             "--dp-aware",
             "--model-path",
             "--history-backend",
-            "--enable-trace",
             "--service-discovery (register workers by POST /workers)",
         ]
     );

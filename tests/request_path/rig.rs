@@ -7,6 +7,7 @@ use adaptive_router::config::{Config, Parsed};
 use adaptive_router::proxy::{self, Admission, Policies, Proxy, abort};
 use adaptive_router::simulate;
 use adaptive_router::telemetry::Metrics;
+use adaptive_router::telemetry::trace::Traces;
 use adaptive_router::upstream::Upstream;
 use adaptive_router::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
 use axum::Router;
@@ -131,6 +132,7 @@ impl Rig {
             upstream,
             clock: Clock::start(),
             metrics: Arc::new(Metrics::new(&[])),
+            traces: Traces::off(),
             aborter,
             suspects,
             config: Arc::from(config),
