@@ -67,7 +67,7 @@ const BAD: &[&str] = &[
     "--otlp-traces-endpoint :4317",
     "--otlp-traces-endpoint grpc://a:4317",
     "--otlp-traces-endpoint http://a:4318/v1/traces",
-    "--otlp-traces-endpoint http://me:hunter2@a:4317",
+    "--otlp-traces-endpoint http://me@a:4317",
     // keys: never shown
     "--control-plane-api-keys id:name:hunter2",
     "--control-plane-api-keys id:name:boss:hunter2",
