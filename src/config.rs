@@ -54,7 +54,7 @@ pub use self::retry::RetrySettings;
 pub use self::routing::RoutingSettings;
 pub use self::server::ServerSettings;
 pub use self::timeouts::TimeoutSettings;
-pub use self::tracing::{OtlpEndpoint, TracingSettings};
+pub use self::tracing::{OtlpEndpoint, OtlpProtocol, TracingSettings};
 pub use self::upstream_tls::UpstreamTlsSettings;
 
 use self::cli::{Flags, Outcome};

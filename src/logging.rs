@@ -39,10 +39,10 @@ impl fmt::Display for LogError {
         let dir = self.dir.display();
         match &self.cause {
             LogErrorCause::Directory(cause) => {
-                write!(f, "cannot create the log directory {dir}: {cause}")?
+                write!(f, "cannot create the log directory {dir}: {cause}")
             }
-            LogErrorCause::File(cause) => write!(f, "cannot write a log file in {dir}: {cause}")?,
-        }
+            LogErrorCause::File(cause) => write!(f, "cannot write a log file in {dir}: {cause}"),
+        }?;
         f.write_str("; choose another with --log-dir")
     }
 }

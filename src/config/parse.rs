@@ -60,7 +60,7 @@ impl fmt::Display for BadValue {
             Self::NotAControlPlaneKey => "expected id:name:role:key",
             Self::NotARole => "the role must be admin or user",
             Self::NotACollector => {
-                "expected the gRPC address of a collector, HOST:PORT, http://HOST:PORT or https://HOST:PORT"
+                "expected the address of a collector, HOST:PORT or a URL with http:// or https:// and no user"
             }
             Self::NotARoleMapping => "expected their-role=admin or their-role=user",
         })

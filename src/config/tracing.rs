@@ -16,7 +16,7 @@ pub struct TracingSettings {
     #[arg(id = "enable-trace", long)]
     pub enabled: bool,
 
-    /// The collector, which takes OTLP over gRPC; https:// for TLS
+    /// The collector: OTLP over gRPC, or over HTTP where the port is 4318 or a path follows; https:// for TLS
     #[arg(
         id = "otlp-traces-endpoint", long, value_name = "HOST:PORT",
         default_value = OtlpEndpoint::DEFAULT, value_parser = OtlpEndpoint::parse
@@ -24,39 +24,62 @@ pub struct TracingSettings {
     pub endpoint: OtlpEndpoint,
 }
 
-/// The address of a collector that takes OTLP over gRPC.
+/// The address of a collector.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OtlpEndpoint(Url);
+pub struct OtlpEndpoint {
+    pub protocol: OtlpProtocol,
+    url: Url,
+}
+
+/// How OTLP is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    Grpc,
+    Http,
+}
+
+/// The port that the specification gives OTLP over HTTP.
+const HTTP_PORT: u16 = 4318;
+
+/// The path that it gives traces.
+const HTTP_PATH: &str = "/v1/traces";
 
 impl OtlpEndpoint {
     const DEFAULT: &str = "localhost:4317";
 
-    /// `HOST:PORT`, as gRPC addresses are written, or the same behind `http://` or `https://`.
+    /// `HOST:PORT`, as gRPC addresses are written, or a URL. A gRPC address has no path, so a path means HTTP.
     pub(super) fn parse(text: &str) -> Result<Self, BadValue> {
         let full = if text.contains("://") {
             text.to_owned()
         } else {
             format!("http://{text}")
         };
-        let url = Url::parse(&full).map_err(|_| BadValue::NotACollector)?;
-        let is_bare = url.path() == "/"
-            && url.query().is_none()
+        let mut url = Url::parse(&full).map_err(|_| BadValue::NotACollector)?;
+        let is_plain = url.query().is_none()
             && url.fragment().is_none()
             && url.username().is_empty()
             && url.password().is_none();
-        if is_bare && matches!(url.scheme(), "http" | "https") {
-            Ok(Self(url))
-        } else {
-            Err(BadValue::NotACollector)
+        if !is_plain || !matches!(url.scheme(), "http" | "https") {
+            return Err(BadValue::NotACollector);
         }
+        let has_path = url.path() != "/";
+        let protocol = if has_path || url.port() == Some(HTTP_PORT) {
+            OtlpProtocol::Http
+        } else {
+            OtlpProtocol::Grpc
+        };
+        if protocol == OtlpProtocol::Http && !has_path {
+            url.set_path(HTTP_PATH);
+        }
+        Ok(Self { protocol, url })
     }
 
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        self.url.as_str()
     }
 
     pub fn is_tls(&self) -> bool {
-        self.0.scheme() == "https"
+        self.url.scheme() == "https"
     }
 }
 
@@ -68,6 +91,6 @@ impl Default for OtlpEndpoint {
 
 impl fmt::Display for OtlpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str().trim_end_matches('/'))
+        f.write_str(self.as_str())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adaptive_router::config::{Config, ControlPlaneRole, LogLevel, Mode, PrefillUrl};
+use adaptive_router::config::{Config, ControlPlaneRole, LogLevel, Mode, OtlpProtocol, PrefillUrl};
 use policies::route::{AssignmentMode, PolicyKind, RouteSettings};
 
 use super::config;
@@ -310,6 +310,34 @@ fn any_token_flag_marks_tokens_as_configured() {
         assert!(config(line).auth.jwt_configured, "{line}");
     }
     assert!(!config("").auth.jwt_configured);
+}
+
+#[test]
+fn a_collector_is_spoken_to_as_its_address_says() {
+    for (text, url, protocol) in [
+        ("", "http://localhost:4317/", OtlpProtocol::Grpc),
+        ("a:4317", "http://a:4317/", OtlpProtocol::Grpc),
+        ("[::1]:4317", "http://[::1]:4317/", OtlpProtocol::Grpc),
+        ("https://a", "https://a/", OtlpProtocol::Grpc),
+        ("a:4318", "http://a:4318/v1/traces", OtlpProtocol::Http),
+        (
+            "http://a:4318/",
+            "http://a:4318/v1/traces",
+            OtlpProtocol::Http,
+        ),
+        ("https://a/b", "https://a/b", OtlpProtocol::Http),
+    ] {
+        let flag = if text.is_empty() {
+            String::new()
+        } else {
+            format!("--otlp-traces-endpoint {text}")
+        };
+        let tracing = config(&flag).tracing;
+        assert_eq!(tracing.endpoint.as_str(), url, "{text}");
+        assert_eq!(tracing.endpoint.protocol, protocol, "{text}");
+        assert!(!tracing.enabled);
+    }
+    assert!(config("--enable-trace").tracing.enabled);
 }
 
 #[test]

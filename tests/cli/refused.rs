@@ -66,7 +66,6 @@ const BAD: &[&str] = &[
     "--request-id-headers ü",
     "--otlp-traces-endpoint :4317",
     "--otlp-traces-endpoint grpc://a:4317",
-    "--otlp-traces-endpoint http://a:4318/v1/traces",
     "--otlp-traces-endpoint http://me@a:4317",
     // keys: never shown
     "--control-plane-api-keys id:name:hunter2",

@@ -1,7 +1,11 @@
-//! A collector that keeps what it receives: OTLP over gRPC, as the exporter really sends it.
+//! A collector that keeps what it receives: OTLP over gRPC and over HTTP, as the exporter really sends it.
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::State;
+use axum::routing::post;
+use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -13,6 +17,8 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -21,7 +27,7 @@ use tonic::{Request, Response, Status};
 pub(crate) struct Collector {
     pub(crate) address: String,
     received: Received,
-    _server: JoinSet<()>,
+    server: JoinSet<()>,
 }
 
 #[derive(Clone, Default)]
@@ -38,24 +44,46 @@ impl TraceService for Received {
     }
 }
 
+async fn posted(State(received): State<Received>, body: Bytes) {
+    let request = ExportTraceServiceRequest::decode(body).expect("OTLP");
+    received.0.lock().extend(request.resource_spans);
+}
+
 impl Collector {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn by_grpc() -> Self {
         let any = ([127, 0, 0, 1], 0).into();
         let incoming = TcpIncoming::bind(any).expect("a free port");
         let address = incoming.local_addr().expect("a bound port").to_string();
-        let received = Received::default();
-        let service = TraceServiceServer::new(received.clone());
-        let mut server = JoinSet::new();
-        server.spawn(async move {
+        let mut collector = Self::new(address);
+        let service = TraceServiceServer::new(collector.received.clone());
+        collector.server.spawn(async move {
             let served = Server::builder()
                 .add_service(service)
                 .serve_with_incoming(incoming);
             served.await.expect("the collector serves");
         });
+        collector
+    }
+
+    pub(crate) async fn by_http() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound port");
+        let mut collector = Self::new(format!("http://{address}/v1/traces"));
+        let routes = Router::new()
+            .route("/v1/traces", post(posted))
+            .with_state(collector.received.clone());
+        collector.server.spawn(async move {
+            let served = axum::serve(listener, routes);
+            served.await.expect("the collector serves");
+        });
+        collector
+    }
+
+    fn new(address: String) -> Self {
         Self {
             address,
-            received,
-            _server: server,
+            received: Received::default(),
+            server: JoinSet::new(),
         }
     }
 

@@ -24,7 +24,10 @@ struct Traced {
 
 impl Traced {
     async fn start() -> Self {
-        let collector = Collector::start();
+        Self::with(Collector::by_grpc()).await
+    }
+
+    async fn with(collector: Collector) -> Self {
         let flags = [
             "--enable-trace",
             "--otlp-traces-endpoint",
@@ -132,6 +135,16 @@ async fn a_request_is_a_tree_of_queue_prefill_and_decode() {
         trace.service("service.name").as_deref(),
         Some("adaptive-router")
     );
+}
+
+#[tokio::test]
+async fn a_collector_may_take_its_traces_over_http() {
+    let traced = Traced::with(Collector::by_http().await).await;
+    traced.rig.whole_chat(&[]).await;
+    let trace = traced.end().await;
+    for name in [REQUEST, "queue", "prefill", "decode"] {
+        trace.only(name);
+    }
 }
 
 #[tokio::test]
@@ -281,7 +294,7 @@ async fn a_client_that_leaves_ends_the_request_and_cancels_its_legs() {
 
 #[tokio::test]
 async fn without_the_flag_nothing_is_sent_and_the_clients_headers_pass_unchanged() {
-    let collector = Collector::start();
+    let collector = Collector::by_grpc();
     let rig = Rig::start(&["--otlp-traces-endpoint", &collector.address]).await;
     let parent = format!("00-{TRACE}-{CLIENT_SPAN}-01");
     rig.whole_chat(&[("traceparent", &parent)]).await;

@@ -1,5 +1,5 @@
-//! The way to the collector: a bounded queue, batches by gRPC from a thread of their own, and one word in the log when
-//! it stops working.
+//! The way to the collector: a bounded queue, batches sent from a thread of their own, and one word in the log when it
+//! stops working.
 //!
 //! Requests never wait for it: what the queue has no room for is dropped. The batches, the queue, the sampler and
 //! headers for the collector follow the `OTEL_*` variables of the OpenTelemetry specification.
@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
-use opentelemetry_otlp::{ExporterBuildError, WithExportConfig as _, WithTonicConfig as _};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, SpanExporter as OtlpExporter, WithExportConfig as _,
+    WithTonicConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 
-use crate::config::OtlpEndpoint;
+use crate::config::{OtlpEndpoint, OtlpProtocol};
 
 /// The name that the router has among services, unless `OTEL_SERVICE_NAME` gives it another.
 const SERVICE: &str = "adaptive-router";
@@ -23,7 +26,7 @@ const SERVICE: &str = "adaptive-router";
 /// Traces can't be exported as configured.
 #[derive(Debug)]
 pub struct TraceError {
-    endpoint: OtlpEndpoint,
+    endpoint: String,
     cause: ExporterBuildError,
 }
 
@@ -39,16 +42,14 @@ impl fmt::Display for TraceError {
 
 impl std::error::Error for TraceError {}
 
-/// Spans on their way to `endpoint`. Needs a tokio runtime around it, which carries the connection.
+/// Spans on their way to `endpoint`. Needs a tokio runtime around it, which carries a gRPC connection.
 pub(super) fn provider(endpoint: &OtlpEndpoint) -> Result<SdkTracerProvider, TraceError> {
-    let mut builder = opentelemetry_otlp::SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(endpoint.as_str());
-    if endpoint.is_tls() {
-        builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
-    }
-    let exporter = builder.build().map_err(|cause| TraceError {
-        endpoint: endpoint.clone(),
+    let built = match endpoint.protocol {
+        OtlpProtocol::Grpc => by_grpc(endpoint),
+        OtlpProtocol::Http => by_http(endpoint),
+    };
+    let exporter = built.map_err(|cause| TraceError {
+        endpoint: endpoint.to_string(),
         cause,
     })?;
     Ok(SdkTracerProvider::builder()
@@ -59,6 +60,24 @@ pub(super) fn provider(endpoint: &OtlpEndpoint) -> Result<SdkTracerProvider, Tra
         })
         .with_resource(resource())
         .build())
+}
+
+fn by_grpc(endpoint: &OtlpEndpoint) -> Result<OtlpExporter, ExporterBuildError> {
+    let mut builder = OtlpExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint.as_str());
+    if endpoint.is_tls() {
+        builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
+    }
+    builder.build()
+}
+
+fn by_http(endpoint: &OtlpEndpoint) -> Result<OtlpExporter, ExporterBuildError> {
+    OtlpExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(endpoint.as_str())
+        .build()
 }
 
 fn resource() -> Resource {
