@@ -37,6 +37,10 @@ struct Router {
 
 impl Router {
     fn start(dir: &Path, flags: &[&str]) -> Self {
+        Self::start_with(dir, flags, &[])
+    }
+
+    fn start_with(dir: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let console = dir.join("console");
         let mut child = Command::new(PROGRAM)
             .args([
@@ -46,6 +50,7 @@ impl Router {
             ])
             .args(["--port=0", "--prometheus-port=0", "--api-key", KEY])
             .args(flags)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(File::create(&console).expect("a file in an own directory"))
             .spawn()
@@ -176,6 +181,24 @@ async fn the_default_level_tells_of_changes_and_of_no_request() {
     assert!(stopping.starts_with("stopping: "), "{stopping}");
     assert_eq!(console.len(), 5, "{console:?}");
     assert_eq!(messages(&files(&dir).1), console);
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_is_one_line_and_no_request_fails() {
+    let dir = directory("no-collector");
+    // Each span is a batch of its own, and each batch fails at once: nobody listens on port 1.
+    let environment = [
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "20"),
+    ];
+    let flags = ["--enable-trace", "--otlp-traces-endpoint=127.0.0.1:1"];
+    let router = Router::start_with(&dir, &flags, &environment);
+    for _ in 0..5 {
+        router.generate().await;
+    }
+    let console = router.stop();
+    let told = console.matches("traces do not reach the collector");
+    assert_eq!(told.count(), 1, "{console}");
 }
 
 #[tokio::test]

@@ -86,6 +86,7 @@ impl Relay {
     ) -> Self {
         let events = Events::new(merge, handover.proxy.config.server.max_payload_size);
         let mut relay = Self::new(handover, Some(events));
+        // SGLang sends nothing before its first token: the first event has it, or comes with it.
         relay.trace.first_token();
         for piece in start {
             relay.take(piece);
