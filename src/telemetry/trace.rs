@@ -29,7 +29,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
 pub use export::TraceError;
-pub use leg::{LegStart, LegTrace};
+pub use leg::{LegStart, LegTrace, LegTraces};
 pub use request::RequestTrace;
 
 use crate::config::TracingSettings;

@@ -236,7 +236,10 @@ async fn a_request_that_no_attempt_could_save_ends_with_the_clients_status() {
 
     let request = trace.only(REQUEST);
     assert!(is_error(request));
-    assert_eq!(text(request, "error.type").as_deref(), Some("500"));
+    assert_eq!(
+        text(request, "error.type").as_deref(),
+        Some("decode_internal_error")
+    );
     assert_eq!(
         text(request, "adaptive_router.outcome").as_deref(),
         Some("failed")

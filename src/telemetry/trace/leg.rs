@@ -25,6 +25,25 @@ pub struct LegStart<'a> {
     pub room: Option<u64>,
 }
 
+/// Where the legs of a request begin.
+#[derive(Debug, Default)]
+pub struct LegTraces(Option<(SdkTracer, Context)>);
+
+impl LegTraces {
+    /// Below the span that `request` names.
+    pub(super) fn of(tracer: &SdkTracer, request: &Context) -> Self {
+        Self(Some((tracer.clone(), request.clone())))
+    }
+
+    /// A leg that is about to be sent.
+    pub fn leg(&self, start: &LegStart<'_>) -> LegTrace {
+        match &self.0 {
+            Some((tracer, request)) => LegTrace::start(tracer, request, start),
+            None => LegTrace::default(),
+        }
+    }
+}
+
 /// A leg's span. It ends once somebody says how, or when this is dropped: then the leg was cancelled.
 #[derive(Debug, Default)]
 pub struct LegTrace(Option<Box<Live>>);
@@ -36,12 +55,7 @@ struct Live {
 }
 
 impl LegTrace {
-    /// Records nothing.
-    pub const fn off() -> Self {
-        Self(None)
-    }
-
-    pub(super) fn start(tracer: &SdkTracer, request: &Context, start: &LegStart<'_>) -> Self {
+    fn start(tracer: &SdkTracer, request: &Context, start: &LegStart<'_>) -> Self {
         // The conventions would name it POST; in a waterfall of two legs the role is what one looks for.
         let builder = SpanBuilder::from_name(start.role.as_str())
             .with_kind(SpanKind::Client)

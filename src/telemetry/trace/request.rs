@@ -8,7 +8,8 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SdkTracer, Span};
 
 use super::context;
-use super::leg::{LegStart, LegTrace};
+use super::leg::LegTraces;
+use crate::telemetry::Outcome;
 
 /// A model's name is the client's own text: this much of it is kept.
 const LONGEST_MODEL: usize = 128;
@@ -24,7 +25,7 @@ struct Live {
     /// Names the span as the parent of what belongs to the request.
     context: Context,
     queue: Option<Span>,
-    outcome: &'static str,
+    outcome: Outcome,
 }
 
 impl RequestTrace {
@@ -46,7 +47,7 @@ impl RequestTrace {
             context: Context::new().with_remote_span_context(span.span_context().clone()),
             span,
             queue: None,
-            outcome: "client_gone",
+            outcome: Outcome::ClientGone,
         })))
     }
 
@@ -76,39 +77,43 @@ impl RequestTrace {
         }
     }
 
-    /// A leg of it, about to be sent.
-    pub fn leg(&self, start: &LegStart<'_>) -> LegTrace {
+    /// Where its legs begin.
+    pub fn legs(&self) -> LegTraces {
         match &self.0 {
-            Some(live) => LegTrace::start(&live.tracer, &live.context, start),
-            None => LegTrace::off(),
+            Some(live) => LegTraces::of(&live.tracer, &live.context),
+            None => LegTraces::default(),
         }
     }
 
-    /// The status that the client gets. An error of the server's is one of the span's too; an error of the client's is
-    /// not, by the semantic conventions.
+    /// The status that the client gets.
     pub fn answered(&mut self, status: StatusCode) {
-        let Some(live) = &mut self.0 else { return };
-        live.span.set_attribute(KeyValue::new(
-            "http.response.status_code",
-            i64::from(status.as_u16()),
-        ));
-        if status.is_server_error() {
-            live.fail(status.as_str().to_owned(), "answered with an error");
+        if let Some(live) = &mut self.0 {
+            let status = i64::from(status.as_u16());
+            live.span
+                .set_attribute(KeyValue::new("http.response.status_code", status));
+        }
+    }
+
+    /// The client gets an error, which it can tell by `code`. By the semantic conventions an error of the client's own
+    /// is none of the server's span.
+    pub fn refused(&mut self, status: StatusCode, code: &'static str) {
+        self.answered(status);
+        if let Some(live) = &mut self.0
+            && status.is_server_error()
+        {
+            live.fail(code, "answered with an error");
         }
     }
 
     /// The answer that had begun could not be ended well.
     pub fn broke(&mut self) {
         if let Some(live) = &mut self.0 {
-            live.fail(
-                "broken_answer".to_owned(),
-                "the answer broke after it had begun",
-            );
+            live.fail("broken_answer", "the answer broke after it had begun");
         }
     }
 
     /// How it ended, should nothing else happen.
-    pub fn ends(&mut self, outcome: &'static str) {
+    pub fn ends(&mut self, outcome: Outcome) {
         if let Some(live) = &mut self.0 {
             live.outcome = outcome;
         }
@@ -116,7 +121,7 @@ impl RequestTrace {
 }
 
 impl Live {
-    fn fail(&mut self, kind: String, description: &'static str) {
+    fn fail(&mut self, kind: &'static str, description: &'static str) {
         self.span.set_attribute(KeyValue::new("error.type", kind));
         self.span.set_status(Status::error(description));
     }
@@ -127,8 +132,9 @@ impl Drop for Live {
         if let Some(queue) = &mut self.queue {
             queue.end();
         }
+        let outcome = self.outcome.as_str();
         self.span
-            .set_attribute(KeyValue::new("adaptive_router.outcome", self.outcome));
+            .set_attribute(KeyValue::new("adaptive_router.outcome", outcome));
         self.span.end();
     }
 }
