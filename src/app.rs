@@ -30,6 +30,7 @@ use crate::live::{self, Live};
 use crate::proxy::{self, Admission, Policies, Proxy, abort};
 use crate::server::{self, BindError, Ending, TlsError};
 use crate::simulate;
+use crate::telemetry::trace::{TraceError, Traces};
 use crate::telemetry::{Buckets, Metrics, Slo, Telemetry};
 use crate::ui;
 use crate::upstream::{Upstream, UpstreamBuildError};
@@ -46,6 +47,7 @@ pub enum StartError {
     Bind(BindError),
     WorkerUrl(WorkerUrlError),
     Worker(AddError),
+    Traces(TraceError),
 }
 
 impl fmt::Display for StartError {
@@ -56,6 +58,7 @@ impl fmt::Display for StartError {
             Self::Bind(cause) => cause.fmt(f),
             Self::WorkerUrl(cause) => cause.fmt(f),
             Self::Worker(cause) => cause.fmt(f),
+            Self::Traces(cause) => cause.fmt(f),
         }
     }
 }
@@ -114,6 +117,7 @@ impl App {
             upstream: upstream.clone(),
             clock,
             telemetry: Arc::clone(&telemetry),
+            traces: Traces::start(&config.tracing).map_err(StartError::Traces)?,
             aborter,
             suspects,
         });
@@ -243,6 +247,7 @@ impl App {
         );
         self.background.cancel();
         while self.tasks.join_next().await.is_some() {}
+        self.proxy.traces.shutdown().await;
     }
 }
 
