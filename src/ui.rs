@@ -1,4 +1,8 @@
-//! The page at `/ui`: the fleet at a glance. One file in the binary, without a build step and without the network.
+//! The page at `/ui`: the fleet at a glance, drawn from the events of `/ui/events`.
+//!
+//! One document in the binary, without a build step and without the network: its parts are joined when the router is
+//! compiled, so that each is about one thing and a browser still asks once. The parts of the script share one scope;
+//! their order matters only where a constant is made from an earlier one.
 
 use axum::Router;
 use axum::response::{Html, IntoResponse, Redirect};
@@ -7,7 +11,32 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 
-const PAGE: &str = include_str!("ui/index.html");
+const PAGE: &str = concat!(
+    include_str!("ui/head.html"),
+    "<style>\n",
+    include_str!("ui/style/tokens.css"),
+    include_str!("ui/style/page.css"),
+    include_str!("ui/style/strip.css"),
+    include_str!("ui/style/charts.css"),
+    include_str!("ui/style/cards.css"),
+    include_str!("ui/style/journal.css"),
+    "</style>\n",
+    include_str!("ui/body.html"),
+    "<script>\n\"use strict\";\n",
+    include_str!("ui/script/dom.js"),
+    include_str!("ui/script/format.js"),
+    include_str!("ui/script/feed.js"),
+    include_str!("ui/script/model.js"),
+    include_str!("ui/script/connection.js"),
+    include_str!("ui/script/strip.js"),
+    include_str!("ui/script/moves.js"),
+    include_str!("ui/script/plot.js"),
+    include_str!("ui/script/charts.js"),
+    include_str!("ui/script/cards.js"),
+    include_str!("ui/script/journal.js"),
+    include_str!("ui/script/main.js"),
+    "</script>\n</body>\n</html>\n",
+);
 
 /// Script and style are inside the page, which holds no text from outside, so inline is all that runs; it can speak
 /// to this router only, and no other site can frame it.
