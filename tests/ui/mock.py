@@ -67,7 +67,7 @@ class Mock:
         self.silent = threading.Event()
         self.closing = threading.Event()
         self.entries = []
-        self.history_splits = []
+        self.past_splits = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
@@ -90,6 +90,15 @@ class Mock:
                  "from": change[0], "to": change[1], "reason": reason}
         self.entries.append(entry)
 
+    def remember_a_change(self):
+        """A past: seven minutes ago a decode worker became a prefill worker, and four and a half minutes later decode again."""
+        worker, now = self.workers[-1]["url"], time.time()
+        self.past_splits = [(420, (2, 2)), (150, (3, 1))]
+        self.log("decision", change=("2:2", "3:1"), reason="prefill at 91 %, decode at 38 %", at=now - 424)
+        self.log("role", worker=worker, change=("decode", "prefill"), at=now - 420)
+        self.log("decision", change=("3:1", "2:2"), reason="no_demand", at=now - 156)
+        self.log("role", worker=worker, change=("prefill", "decode"), at=now - 150)
+
     def serving(self, role):
         return sum(one["role"] == role and one["state"] == "serving" for one in self.workers)
 
@@ -109,7 +118,7 @@ class Mock:
     def history(self):
         now = time.time()
         back = [now - second for second in range(HISTORY, 0, -1)]
-        split = lambda age: next((split for limit, split in self.history_splits if age > limit), None)
+        split = lambda age: next((split for limit, split in self.past_splits if age > limit), None)
         return {"points": [self.point(at, split(now - at)) for at in back]}
 
     def frame(self, sent):

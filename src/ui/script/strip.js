@@ -9,11 +9,13 @@ function makeReadout(title, big) {
   const icon = makeIcon("good");
   const text = make("span", "");
   const note = make("dd", "note", icon, text);
-  byId("readouts").append(make("div", big ? "big" : "", make("dt", "", title), make("dd", "", quantity.node), note));
+  const tile = make("div", big ? "big" : "", make("dt", "", title), make("dd", "", quantity.node), note);
+  byId("readouts").append(tile);
   return (amount, words, verdict = "") => {
     quantity.set(amount);
     setText(text, words);
-    setAttribute(note, "data-verdict", verdict);
+    setHidden(note, words === "");
+    setAttribute(tile, "data-verdict", verdict);
     setHidden(icon, verdict === "");
     if (verdict) setIcon(icon, verdict === "good" ? "good" : "unhealthy");
   };
@@ -24,7 +26,7 @@ const readouts = {
   goodput: makeReadout("Goodput", true),
   output: makeReadout("Output", false),
   inFlight: makeReadout("In flight", false),
-  queued: makeReadout("Queued", false),
+  queued: makeReadout("Queued here", false),
 };
 
 function splitText({ prefill, decode, regular }, mode) {
@@ -40,6 +42,7 @@ function showSplit({ fleet, mode }) {
     setText(byId(`side-${role}`).querySelector("b"), wholeNumber(fleet[role]));
   }
   setHidden(byId("colon"), !pair);
+  byId("ratio").classList.toggle("long", Math.max(fleet.prefill, fleet.decode) > 99);
   setText(byId("split"), splitText(fleet, mode));
   document.title = pair ? `${fleet.prefill}:${fleet.decode} adaptive-router` : "adaptive-router";
 }
@@ -99,7 +102,7 @@ function showReadouts({ fleet, slo }) {
   readouts.goodput(rate(fleet.goodput_per_s, "req/s"), `good of ${words(rate(fleet.requests_per_s, "req/s"))}`);
   readouts.output(rate(fleet.output_tokens_per_s, "tok/s"), "");
   readouts.inFlight([wholeNumber(fleet.in_flight), "req"], "");
-  readouts.queued([wholeNumber(fleet.queued), "req"], fleet.queued > 0 ? "waiting in the router" : "");
+  readouts.queued([wholeNumber(fleet.queued), "req"], "");
 }
 
 function showStrip(frame) {
