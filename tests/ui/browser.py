@@ -94,6 +94,7 @@ class Browser:
 
     def screenshot(self, name, whole=False):
         options = {"captureBeyondViewport": whole}
+        self.run("document.activeElement.blur(); scrollTo(0, 0)")
         if whole:
             width, height = self.run("return [innerWidth, document.documentElement.scrollHeight]")
             options["clip"] = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}

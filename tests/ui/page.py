@@ -12,8 +12,8 @@ from router import Router
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 # The page has three seconds to say that nothing comes any more; a tenth for the way to the browser and back.
 SILENCE_LIMIT_S = 3.1
-# A frame of 64 workers, 40 times faster than they come; a machine of CI has one core for all of this.
-DRAW_LIMIT_MS = 25
+# A frame of 64 workers takes a twentieth of the time until the next, on a machine of CI that does all of this at once.
+DRAW_LIMIT_MS = 50
 
 CHECKS = []
 
@@ -49,7 +49,7 @@ def check_live(browser, router):
     browser.prefer("light")
     browser.open(f"{router.url}/ui")
     await_live(browser)
-    check("the split is said in words", browser.text("#split") == "2 prefill : 2 decode", browser.text("#split"))
+    eventually("the split is said in words", lambda: browser.text("#split") == "2 prefill : 2 decode")
     check("before the first request the charts say so", browser.count(".no-data:not([hidden])") == 2)
     eventually("every worker has a card", lambda: browser.count(".card") == 4)
     before = browser.texts(".card .main .value")
@@ -60,7 +60,10 @@ def check_live(browser, router):
     eventually("the ratio has points", lambda: drawn_points(browser, "ratio", ".edge") > 3)
     eventually("goodput is above zero", lambda: float(browser.text(".readouts div:nth-child(2) .value")) > 0)
     check("the journal says how the workers came to serve", any("serving" in text for text in browser.texts(".what")))
-    check("numbers have units", all(unit for unit in browser.texts(".readouts .unit, .card .unit")))
+    bare = browser.run("""
+        return [...document.querySelectorAll(".readouts .value, .card .value")]
+          .filter((value) => value.textContent !== "–" && value.nextSibling.textContent === "").length;""")
+    check("every number has its unit", bare == 0, f"{bare} have none")
     light = browser.run("return getComputedStyle(document.body).backgroundColor")
     browser.screenshot("desk-light")
     browser.prefer("dark")
@@ -111,7 +114,7 @@ def check_outage(browser, router):
     eventually("a killed router is noticed", lambda: connection(browser) == "connection lost", SILENCE_LIMIT_S)
     eventually("the age of the data is shown", lambda: "data is 2 s old" in browser.text("#connection-age"), 5)
     eventually("old data is dimmed", lambda: float(browser.run("return getComputedStyle(board).opacity")) < 0.6)
-    browser.screenshot("lost-dark-router")
+    browser.screenshot("lost-router")
     router.start()
     eventually("it says when the router is back", lambda: connection(browser) == "connected again", 8)
     check("what was seen before the outage stays", drawn_points(browser, "queue", ".line") >= points)

@@ -119,7 +119,7 @@ class Card {
     const { reading } = worker;
     const old = reading === null || reading.age_s > OLD_READING_S;
     setText(this.age, reading === null ? "no reading" : old ? `reading ${age(reading.age_s)} old` : "");
-    setAttribute(this.age, "data-old", old);
+    setAttribute(this.age, "data-old", old && reading !== null);
   }
 
   showDetails() {

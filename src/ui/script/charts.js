@@ -60,6 +60,7 @@ function showRatio(mode, points, point, moves, cursor) {
   plot.begin(points);
   const y = linearScale(0, total, PAD.top, plot.bottom);
   plot.valueAxis(total > 3 ? [0, Math.floor(total / 2), total] : [0, total], y, wholeNumber);
+  const now = points.at(-1);
   let below = () => 0;
   for (const role of ROLES) {
     const base = below;
@@ -67,8 +68,8 @@ function showRatio(mode, points, point, moves, cursor) {
     const shown = roles.includes(role);
     plot.path(`area-${role}`, "area", shown ? areaPath(points, base, top, plot.x, y, true) : "", role);
     plot.path(`edge-${role}`, "edge", shown ? stepPath(points, top, plot.x, y) : "", role);
-    const middle = y(base(point) + point[role] / 2) + 4;
-    plot.text(`in-${role}`, "inside", PAD.left + 8, middle, "start", point[role] > 0 ? role : "", role);
+    const middle = y(base(now) + now[role] / 2) + 4;
+    plot.text(`in-${role}`, "inside", plot.right - 8, middle, "end", now[role] > 0 ? role : "", role);
     below = top;
   }
   plot.marks(moves, cursor);

@@ -1,6 +1,6 @@
 // The connection, in words: live, lost since when, when the next try is, back again.
 
-const connection = { state: "connecting", heardAt: 0, retryAt: 0, lostAt: 0, backUntil: 0 };
+const connection = { state: "connecting", heardAt: 0, retryAt: 0, status: null, backUntil: 0 };
 const BACK_MS = 10_000;
 
 const CONNECTION_ICONS = { live: "serving", connecting: "starting", lost: "unhealthy", key: "unhealthy" };
@@ -13,8 +13,8 @@ function connectionHeard() {
   showConnection();
 }
 
-function connectionLost(retryAt) {
-  if (connection.state !== "lost") connection.lostAt = Date.now();
+function connectionLost(retryAt, status) {
+  connection.status = status;
   connection.state = "lost";
   connection.retryAt = retryAt;
   showConnection();
@@ -43,8 +43,9 @@ function connectionText(now) {
 
 function lostText(now) {
   const retry = `retrying${connection.retryAt > now ? ` in ${Math.ceil((connection.retryAt - now) / 1000)} s` : ""}`;
-  if (connection.heardAt === 0) return `the router has not answered yet, ${retry}`;
-  return `data is ${age((now - connection.heardAt) / 1000)} old, ${retry}`;
+  const answer = connection.status === null ? "" : `the router answers with status ${connection.status}, `;
+  if (connection.heardAt === 0) return `${answer || "no data yet, "}${retry}`;
+  return `data is ${age((now - connection.heardAt) / 1000)} old, ${answer}${retry}`;
 }
 
 // Resolves when a key was given. A key that was tried and refused is said to be so.

@@ -9,6 +9,7 @@ const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 5000;
 // 64 workers and ten minutes of history are below 300 kB; what is larger than this never ends.
 const LARGEST_EVENT = 8 * 1024 * 1024;
+const UNAUTHORIZED = 401;
 // Kept until the tab is closed.
 const KEY = "adaptive-router-key";
 
@@ -55,7 +56,7 @@ function credentials() {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-// One connection, from the request to its end. Resolves with why it ended: "key" or "lost".
+// One connection, from the request to its end. Resolves with the status of an answer that is none, else with null.
 async function listen(deliver) {
   const ending = new AbortController();
   let heardAt = Date.now();
@@ -64,8 +65,7 @@ async function listen(deliver) {
   }, WATCH_MS);
   try {
     const answer = await fetch("/ui/events", { headers: credentials(), cache: "no-store", signal: ending.signal });
-    if (answer.status === 401) return "key";
-    if (!answer.ok) return "lost";
+    if (!answer.ok) return answer.status;
     const parser = new EventParser((name, data) => {
       heardAt = Date.now();
       deliver(name, JSON.parse(data));
@@ -73,31 +73,31 @@ async function listen(deliver) {
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return "lost";
+      if (done) return null;
       parser.push(value);
     }
   } catch {
-    return "lost";
+    return null;
   } finally {
     clearInterval(watch);
     ending.abort();
   }
 }
 
-// Connects for as long as the page is open. `lost(retryAt)` is called after each failed or ended connection; `askForKey`
-// resolves when there is a key to try.
+// Connects for as long as the page is open. `lost(retryAt, status)` is called after each connection that failed or ended;
+// `askForKey` resolves when there is a key to try.
 async function follow({ deliver, lost, askForKey }) {
   let wait = FIRST_RETRY_MS;
   for (;;) {
-    const end = await listen((name, data) => {
+    const status = await listen((name, data) => {
       if (name === "frame") wait = FIRST_RETRY_MS;
       deliver(name, data);
     });
-    if (end === "key") {
+    if (status === UNAUTHORIZED) {
       await askForKey();
       continue;
     }
-    lost(Date.now() + wait);
+    lost(Date.now() + wait, status);
     await pause(wait);
     wait = Math.min(wait * 2, LONGEST_RETRY_MS);
   }

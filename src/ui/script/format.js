@@ -29,7 +29,7 @@ const limit = (ms) => (ms < 1000 ? `${Number(ms)} ms` : `${ms / 1000} s`);
 function percent(fraction) {
   if (!hasValue(fraction)) return NOTHING;
   const tenths = Math.floor(fraction * 1000 + 1e-6) / 10;
-  return [Number.isInteger(tenths) ? String(tenths) : tenths.toFixed(1), "%"];
+  return [tenths === 100 || tenths === 0 ? String(tenths) : tenths.toFixed(1), "%"];
 }
 
 const wholePercent = (fraction) => (hasValue(fraction) ? [WHOLE.format(fraction * 100), "%"] : NOTHING);

@@ -26,7 +26,7 @@ const readouts = {
   goodput: makeReadout("Goodput", true),
   output: makeReadout("Output", false),
   inFlight: makeReadout("In flight", false),
-  queued: makeReadout("Queued here", false),
+  queued: makeReadout("Queued", false),
 };
 
 function splitText({ prefill, decode, regular }, mode) {
@@ -39,6 +39,7 @@ function showSplit({ fleet, mode }) {
   const sides = { prefill: pair, decode: pair, regular: !pair || fleet.regular > 0 };
   for (const [role, shown] of Object.entries(sides)) {
     setHidden(byId(`side-${role}`), !shown);
+    setAttribute(byId(`side-${role}`), "data-none", fleet[role] === 0);
     setText(byId(`side-${role}`).querySelector("b"), wholeNumber(fleet[role]));
   }
   setHidden(byId("colon"), !pair);
@@ -62,7 +63,8 @@ function showPips(workers) {
   });
 }
 
-function controllerText({ state, target, reason }) {
+function controllerText({ state, target, reason }, mode) {
+  if (mode === "regular") return "every worker reads prompts and writes answers";
   if (state === "off") return "no controller: the ratio is fixed";
   const goal = target ? ` ${target.prefill} : ${target.decode}` : "";
   const doing = {
@@ -109,7 +111,7 @@ function showStrip(frame) {
   setText(byId("about"), `${frame.version}, up ${age(frame.uptime_s)}`);
   showSplit(frame);
   showPips(frame.workers);
-  setText(byId("controller"), controllerText(frame.controller));
+  setText(byId("controller"), controllerText(frame.controller, frame.mode));
   showUtilisation(frame.controller);
   showReadouts(frame);
 }
