@@ -1,7 +1,7 @@
 //! What a worker reports of itself at `/v1/loads`, summed over its data-parallel ranks.
 
 use policies::time::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// One reading of a worker's own counters.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -112,8 +112,8 @@ impl LoadReport {
     }
 }
 
-/// The answer, one entry a data-parallel rank. Everything but the tokens in use may be missing: a worker of another
-/// version or a section that it doesn't know.
+/// The answer, one entry a data-parallel rank. Everything but the tokens in use may be missing or `null`: a worker of
+/// another version, or of the other role.
 #[derive(Deserialize)]
 struct Answer {
     loads: Vec<Rank>,
@@ -122,38 +122,53 @@ struct Answer {
 #[derive(Deserialize)]
 struct Rank {
     num_used_tokens: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     num_running_reqs: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     num_waiting_reqs: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     num_waiting_uncached_tokens: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     max_total_num_tokens: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     gen_throughput: f64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     cache_hit_rate: f64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     total_prefill_uncached_tokens: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     total_prefill_busy_us: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     decode_moments: Vec<f64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     disaggregation: Disaggregation,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Disaggregation {
+    #[serde(deserialize_with = "or_default")]
     prefill_bootstrap_queue_reqs: u64,
+    #[serde(deserialize_with = "or_default")]
     prefill_inflight_queue_reqs: u64,
+    #[serde(deserialize_with = "or_default")]
     decode_prealloc_queue_reqs: u64,
+    #[serde(deserialize_with = "or_default")]
     decode_transfer_queue_reqs: u64,
+    #[serde(deserialize_with = "or_default")]
     decode_retracted_queue_reqs: u64,
+    #[serde(deserialize_with = "or_default")]
     kv_transfer_latency_ms: f64,
+    #[serde(deserialize_with = "or_default")]
     kv_transfer_speed_gb_s: f64,
+}
+
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -179,6 +194,14 @@ mod tests {
         assert!((report.kv_transfer_latency_ms - 8.0).abs() < 1e-9);
         assert_eq!(report.decode_moments, [2.0, 3.0, 4.0]);
         assert_eq!(report.at, at);
+    }
+
+    #[test]
+    fn what_a_worker_of_the_other_role_leaves_out_is_nothing() {
+        let body = br#"{"loads":[{"num_used_tokens":5,"decode_moments":null,"gen_throughput":null,"disaggregation":null}]}"#;
+        let report = LoadReport::parse(body, Timestamp::ZERO).unwrap();
+        assert_eq!(report.tokens(), 5);
+        assert!(report.decode_moments.is_empty());
     }
 
     #[test]
