@@ -51,7 +51,8 @@ def worker(place, role, *, state="serving", url=None, trouble=None, breaker="clo
 
 def fleet(prefill, decode):
     busy = lambda place: 0.15 + 0.8 * abs(math.sin(place * 1.7))
-    return [worker(place, "prefill" if place < prefill else "decode", busy=busy(place)) for place in range(prefill + decode)]
+    roles = ["prefill"] * prefill + ["decode"] * decode
+    return [worker(place, role, busy=busy(place)) for place, role in enumerate(roles)]
 
 
 class Mock:
@@ -91,7 +92,7 @@ class Mock:
         self.entries.append(entry)
 
     def remember_a_change(self):
-        """A past: seven minutes ago a decode worker became a prefill worker, and four and a half minutes later decode again."""
+        """A past: a decode worker became a prefill worker seven minutes ago and went back after four and a half."""
         worker, now = self.workers[-1]["url"], time.time()
         self.past_splits = [(420, (2, 2)), (150, (3, 1))]
         self.log("decision", change=("2:2", "3:1"), reason="prefill at 91 %, decode at 38 %", at=now - 424)

@@ -50,69 +50,89 @@ function showVerdict(chart, text, verdict) {
   setIcon(chart.icon, verdict === "bad" ? "unhealthy" : "good");
 }
 
-const spoken = (chart, rows) => rows.map(([label, amount]) => `${label} ${words(amount)}`).join(", ");
+const describe = (chart, text) => setAttribute(chart.svg, "aria-label", text);
+const spoken = (rows) => rows.map(([label, amount]) => `${label} ${words(amount)}`).join(", ");
 
-function showRatio(mode, points, point, moves, cursor) {
-  const chart = charts.ratio;
-  const { plot } = chart;
-  const roles = ROLES.filter((role) => rolesOf(mode).includes(role) || points.some((one) => one[role] > 0));
+// `view` is what all charts show: the points, the one that the slider stands on, the times of role changes, and the
+// cursor's place where it looks back.
+function showRatio(mode, view) {
+  const { points, point, moves, cursor } = view;
+  const { plot } = charts.ratio;
   const total = Math.max(1, ...points.map((one) => one.prefill + one.decode + one.regular));
   plot.begin(points);
   const y = linearScale(0, total, PAD.top, plot.bottom);
   plot.valueAxis(total > 3 ? [0, Math.floor(total / 2), total] : [0, total], y, wholeNumber);
+  drawShares(plot, points, y);
+  plot.marks(moves, cursor);
+  const roles = ROLES.filter((role) => rolesOf(mode).includes(role) || points.some((one) => one[role] > 0));
+  const rows = roles.map((role) => [role, [wholeNumber(point[role]), ""], role]);
+  const changes = moves.length > 0 ? plural(moves.length, "role change") : "no role change";
+  showFigures(charts.ratio, rows);
+  showVerdict(charts.ratio, changes, "");
+  describe(charts.ratio, `Ratio of serving workers over time: ${spoken(rows)}; ${changes}`);
+}
+
+// The roles' areas, one on top of the other, each with its name where its newest end is.
+function drawShares(plot, points, y) {
   const now = points.at(-1);
   let below = () => 0;
   for (const role of ROLES) {
     const base = below;
     const top = (one) => base(one) + one[role];
-    const shown = roles.includes(role);
+    const shown = points.some((one) => one[role] > 0);
     plot.path(`area-${role}`, "area", shown ? areaPath(points, base, top, plot.x, y, true) : "", role);
     plot.path(`edge-${role}`, "edge", shown ? stepPath(points, top, plot.x, y) : "", role);
     const middle = y(base(now) + now[role] / 2) + 4;
     plot.text(`in-${role}`, "inside", plot.right - 8, middle, "end", now[role] > 0 ? role : "", role);
     below = top;
   }
-  plot.marks(moves, cursor);
-  const rows = roles.map((role) => [role, [wholeNumber(point[role]), ""], role]);
-  showFigures(chart, rows);
-  showVerdict(chart, moves.length > 0 ? plural(moves.length, "role change") : "no role change", "");
-  setAttribute(chart.svg, "aria-label", `Ratio of serving workers over time: ${spoken(chart, rows)}; ${plural(moves.length, "role change")}`);
 }
 
 function latencyTicks(low, high) {
   const steps = niceSteps(low, high);
-  const decades = steps.filter((step) => /^[0.]*10*$/.test(String(step)));
+  const decades = steps.filter((step) => Number.isInteger(Math.log10(step)));
   return steps.length > MOST_TICKS && decades.length > 1 ? decades : steps;
 }
 
-function showLatency(chart, name, role, slo, points, point, moves, cursor) {
+// A latency's scale is logarithmic: the SLO is often ten times what is measured, and both are to be seen.
+function showLatency(chart, { name, role, slo }, { points, point, moves, cursor }) {
   const { plot } = chart;
   const p50 = (one) => one[`${name}_p50_ms`];
   const p99 = (one) => one[`${name}_p99_ms`];
   const seen = points.flatMap((one) => [p50(one), p99(one)]).filter((ms) => hasValue(ms) && ms > 0);
   const steps = niceSteps(Math.min(slo / 10, ...seen), Math.max(slo * 2, ...seen));
-  const [low, high] = [steps[0], steps.at(-1)];
   plot.begin(points);
-  const y = logScale(low, high, PAD.top, plot.bottom);
-  plot.valueAxis(latencyTicks(low, high), y, limit);
-  plot.rect("missed", "missed", PAD.top, y(slo));
-  plot.line("slo", "slo", 3, PAD.left, y(slo), plot.right, y(slo));
-  plot.text("slo-label", "slo-label", PAD.left + 6, y(slo) - 5, "start", `SLO ${limit(slo)}`);
+  const y = logScale(steps[0], steps.at(-1), PAD.top, plot.bottom);
+  plot.valueAxis(latencyTicks(steps[0], steps.at(-1)), y, limit);
+  drawSlo(plot, y(slo), `SLO ${limit(slo)}`);
   plot.path("band", "band", areaPath(points, (one) => p50(one) ?? p99(one), p99, plot.x, y, false), role);
   plot.path("p99", "line", linePath(points, p99, plot.x, y), role);
   plot.path("p50", "line faint", linePath(points, p50, plot.x, y), role);
   plot.marks(moves, cursor);
   setHidden(chart.noData, seen.length > 0);
-  const rows = [["p50", milliseconds(p50(point)), role, "dashed"], ["p99", milliseconds(p99(point)), role, "solid"]];
+  const rows = [
+    ["p50", milliseconds(p50(point)), role, "dashed"],
+    ["p99", milliseconds(p99(point)), role, "solid"],
+  ];
   showFigures(chart, rows);
-  const missed = hasValue(p99(point)) && p99(point) > slo;
-  const verdict = hasValue(p99(point)) ? (missed ? "p99 over the SLO" : "within the SLO") : "";
-  showVerdict(chart, verdict, verdict && (missed ? "bad" : "good"));
-  const highest = seen.length > 0 ? `highest p99 ${words(milliseconds(Math.max(...seen)))}` : "no requests yet";
-  setAttribute(chart.svg, "aria-label", `${chart.title} over time: ${spoken(chart, rows)}; ${highest}; SLO ${limit(slo)}. ${verdict}`);
+  const verdict = latencyVerdict(p99(point), slo);
+  showVerdict(chart, ...verdict);
+  const highest = seen.length > 0 ? `highest ${words(milliseconds(Math.max(...seen)))}` : "no requests yet";
+  describe(chart, `${chart.title} over time: ${spoken(rows)}; ${highest}; SLO ${limit(slo)}. ${verdict[0]}`);
 }
 
-function showQueue(points, point, moves, cursor) {
+function drawSlo(plot, y, label) {
+  plot.rect("missed", "missed", PAD.top, y);
+  plot.line("slo", "slo", 3, PAD.left, y, plot.right, y);
+  plot.text("slo-label", "slo-label", PAD.left + 6, y - 5, "start", label);
+}
+
+function latencyVerdict(p99, slo) {
+  if (!hasValue(p99)) return ["", ""];
+  return p99 > slo ? ["p99 over the SLO", "bad"] : ["within the SLO", "good"];
+}
+
+function showQueue({ points, point, moves, cursor }) {
   const chart = charts.queue;
   const { plot } = chart;
   const inFlight = (one) => one.in_flight;
@@ -130,7 +150,8 @@ function showQueue(points, point, moves, cursor) {
     ["queued", [wholeNumber(point.queued), "req"], "", "dashed"],
   ];
   showFigures(chart, rows);
-  setAttribute(chart.svg, "aria-label", `Requests over time: ${spoken(chart, rows)}; most in flight ${wholeNumber(Math.max(0, ...points.map(inFlight)))}`);
+  const highest = wholeNumber(Math.max(0, ...points.map(inFlight)));
+  describe(chart, `Requests over time: ${spoken(rows)}; most in flight ${highest}`);
 }
 
 // The point that the slider stands on: `back` seconds before the newest.
@@ -150,8 +171,9 @@ function showCharts({ points, entries, frame }) {
   setText(byId("look-back-at"), label);
   setAttribute(slider, "aria-valuetext", label);
   const moves = entries.filter((entry) => entry.kind === "role").map((entry) => entry.at);
-  showRatio(frame.mode, points, point, moves, cursor);
-  showLatency(charts.ttft, "ttft", "prefill", frame.slo.ttft_ms, points, point, moves, cursor);
-  showLatency(charts.itl, "itl", "decode", frame.slo.itl_ms, points, point, moves, cursor);
-  showQueue(points, point, moves, cursor);
+  const view = { points, point, moves, cursor };
+  showRatio(frame.mode, view);
+  showLatency(charts.ttft, { name: "ttft", role: "prefill", slo: frame.slo.ttft_ms }, view);
+  showLatency(charts.itl, { name: "itl", role: "decode", slo: frame.slo.itl_ms }, view);
+  showQueue(view);
 }

@@ -1,7 +1,7 @@
 // The feed: server-sent events over fetch(), because EventSource can't send an Authorization header.
 //
-// A connection without an event for SILENCE_MS counts as lost, also when it is open and sends comments: the router sends
-// one frame a second, so two are missing then.
+// A connection without an event for SILENCE_MS counts as lost, also when it is open and sends comments: the router
+// sends one frame a second, so two are missing then.
 
 const SILENCE_MS = 2500;
 const WATCH_MS = 250;
@@ -84,8 +84,8 @@ async function listen(deliver) {
   }
 }
 
-// Connects for as long as the page is open. `lost(retryAt, status)` is called after each connection that failed or ended;
-// `askForKey` resolves when there is a key to try.
+// Connects for as long as the page is open. `lost(retryAt, status)` is called after each connection that failed or
+// ended; `askForKey` resolves when there is a key to try.
 async function follow({ deliver, lost, askForKey }) {
   let wait = FIRST_RETRY_MS;
   for (;;) {

@@ -14,8 +14,9 @@ function makeEntry(entry) {
   const kind = KINDS[entry.kind] ?? { icon: "unknown", name: entry.kind };
   const time = make("time", "", clockTime(entry.at));
   time.dateTime = new Date(entry.at * 1000).toISOString();
-  const node = make("li", BAD_ENDS.includes(entry.to) ? "bad" : "",
-    time, make("span", "kind", makeIcon(kind.icon), make("span", "", kind.name)), make("span", "what", ...whatOf(entry)));
+  const label = make("span", "kind", makeIcon(kind.icon), make("span", "", kind.name));
+  const what = make("span", "what", ...whatOf(entry));
+  const node = make("li", BAD_ENDS.includes(entry.to) ? "bad" : "", time, label, what);
   node.dataset.kind = entry.kind;
   return node;
 }

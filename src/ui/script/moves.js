@@ -33,8 +33,8 @@ function showMoves(workers) {
   const moving = workers.filter((worker) => lookOf(worker.state) === "changing");
   const listed = moving.slice(0, MOST_MOVES);
   setHidden(byId("moves"), moving.length === 0);
-  const more = moving.length - listed.length;
-  setText(byId("moves-title"), `In transition: ${plural(moving.length, "worker")}${more > 0 ? `, ${listed.length} shown` : ""}`);
+  const shown = listed.length < moving.length ? `, ${listed.length} shown` : "";
+  setText(byId("moves-title"), `In transition: ${plural(moving.length, "worker")}${shown}`);
   const list = byId("move-list");
   keepChildren(list, listed.length, makeMove);
   listed.forEach((worker, place) => showMove(list.children[place], worker));

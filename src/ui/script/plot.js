@@ -58,7 +58,8 @@ function linePath(points, valueOf, x, y) {
     .join("");
 }
 
-// The area between two values of a point. `stepped` holds each value until the next point: counts jump, they do not glide.
+// The area between two values of a point. `stepped` holds each value until the next point: counts jump, they do not
+// glide.
 function areaPath(points, lowOf, highOf, x, y, stepped) {
   return runsOf(points, highOf)
     .map((run) => {
