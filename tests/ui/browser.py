@@ -69,9 +69,9 @@ class Browser:
         ActionChains(self.driver).send_keys(key).perform()
 
     def size(self, width, height):
-        phone = width < 500
-        self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, mobile=phone,
-                 deviceScaleFactor=2 if phone else 1)
+        # Not as a mobile device: that zooms out until the widest part fits, so that nothing would stick out.
+        self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, mobile=False,
+                 deviceScaleFactor=2 if width < 500 else 1)
         until(lambda: self.run("return innerWidth") == width, f"a width of {width} px")
 
     def prefer(self, theme, motion="no-preference"):

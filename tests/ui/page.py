@@ -187,6 +187,7 @@ def check_empty(browser, mock):
 
 def check_many(browser, mock):
     eventually("64 workers have 64 cards", lambda: browser.count(".card") == 64)
+    check("on one host they are told apart by their ports", browser.text(".card button") == ":30000")
     browser.run("window.first = document.querySelector('.card'); window.seen = model.frame.at")
     eventually("frames arrive", lambda: browser.run("return model.frame.at > window.seen"))
     check("a frame changes the cards and does not make them anew",

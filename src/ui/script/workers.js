@@ -33,12 +33,19 @@ function scalesOf(workers) {
   };
 }
 
-// Small cards leave out the host where all workers have the same.
+// Small cards say of the URL what tells the workers apart: the port where all share a host, else the beginning of the
+// host's name, else that and the port.
 function namesOf(workers, dense) {
   const names = workers.map((worker) => withoutScheme(worker.url));
-  const hosts = new Set(names.map((name) => name.replace(/:\d+$/, "")));
-  return dense && hosts.size === 1 ? names.map((name) => name.slice([...hosts][0].length) || name) : names;
+  if (!dense) return names;
+  const hosts = names.map((name) => name.replace(/:\d+$/, ""));
+  const ports = names.map((name, index) => name.slice(hosts[index].length));
+  const labels = hosts.map((host) => (/^[\d.]+$|^\[/.test(host) ? host : host.split(".")[0]));
+  const short = hosts.every((host) => host === hosts[0]) ? [ports] : [labels];
+  return [...short, labels.map((label, index) => label + ports[index])].find(allDiffer) ?? names;
 }
+
+const allDiffer = (names) => new Set(names).size === names.length;
 
 function servingText(workers) {
   if (workers.length === 0) return "no workers";
