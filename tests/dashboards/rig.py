@@ -1,5 +1,6 @@
 """The processes of the live test: simulated workers, the router in front of them, load on it, Prometheus beside it."""
 
+import http.client
 import os
 import shlex
 import socket
@@ -12,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import yaml
-
 from expressions import DASHBOARDS, REPOSITORY
 
 LOGS = REPOSITORY / "target" / "dashboards"
@@ -96,10 +96,10 @@ class Rig:
     def hang_up(self) -> None:
         """Asks for a long stream and is gone once it has begun."""
         body = b'{"text": "gone", "stream": true, "sampling_params": {"max_new_tokens": 2000}}'
-        head = f"POST /generate HTTP/1.1\r\nhost: r\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", self.router_port), timeout=LIMIT_S) as connection:
-            connection.sendall(head.encode() + body)
-            connection.recv(1)
+        connection = http.client.HTTPConnection("127.0.0.1", self.router_port, timeout=LIMIT_S)
+        connection.request("POST", "/generate", body, JSON)
+        connection.getresponse()
+        connection.close()
 
     def make_a_mistake(self) -> None:
         """Sends what no worker accepts: there is nothing to generate from."""

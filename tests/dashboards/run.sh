@@ -4,8 +4,8 @@
 #
 #   tests/dashboards/run.sh
 #
-# Needs Debian's prometheus (which brings promtool), Python 3.11 or newer with PyPI and Node 20 or newer with npm. PD_BENCH
-# and ADAPTIVE_ROUTER may name binaries that are built already.
+# Needs Debian's prometheus (which brings promtool), Python 3.11 or newer with PyPI, and Node 20 or newer with npm.
+# PD_BENCH and ADAPTIVE_ROUTER may name binaries that are built already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

@@ -132,7 +132,7 @@ def _lost(before, after, place: str = "") -> Iterator[str]:
             for key, value in before.items():
                 yield from _lost(value, after.get(key), f"{place}/{key}")
         case list(), list() if len(before) == len(after):
-            for index, (one, other) in enumerate(zip(before, after)):
+            for index, (one, other) in enumerate(zip(before, after, strict=True)):
                 yield from _lost(one, other, f"{place}/{index}")
         case _ if before != after:
             yield place

@@ -119,8 +119,7 @@ def decisions() -> Section:
                 "State",
                 "Off, holding, moving or frozen, over time.",
                 Query(promql.controller_state_code(), "controller"),
-                span=12,
-                height=8,
+                height=4,
             ).mappings(_states()),
             bars(
                 "Decisions by reason",
@@ -128,10 +127,10 @@ def decisions() -> Section:
                 "reason. The reasons are explained in docs/monitoring.md.",
                 "short",
                 Query(
-                    f"sum by (action, reason) ({rate('adaptive_router_controller_decisions_total')})",
+                    f"sum by (action, reason) ({rate('adaptive_router_controller_decisions_total')}) > 0",
                     "{{action}}: {{reason}}",
                 ),
-                span=12,
+                span=24,
             ),
         ],
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import dashboard as dash
 from grafana_foundation_sdk.cog.builder import Builder
-from grafana_foundation_sdk.models import dashboard
+from grafana_foundation_sdk.models import dashboard, table
 
 from .panels import SOURCE
 from .promql import ROUTER
@@ -31,8 +31,8 @@ class Happening(dashboard.AnnotationQuery):
     # Two scrapes of 15 s fit into the expressions' window of 30 s, and every change is seen by one step or two.
     STEP = "15s"
 
-    def __init__(self, title: str, **shared: object) -> None:
-        super().__init__(**shared)
+    def __init__(self, name: str, title: str, colour: str, expr: str) -> None:
+        super().__init__(name=name, datasource=SOURCE, icon_color=colour, expr=expr)
         self.title = title
 
     def to_json(self) -> dict[str, object]:
@@ -47,9 +47,7 @@ class Annotation(Builder[dashboard.AnnotationQuery]):
     expr: str
 
     def build(self) -> dashboard.AnnotationQuery:
-        return Happening(
-            self.title, name=self.name, datasource=SOURCE, enable=True, icon_color=self.colour, expr=self.expr
-        )
+        return Happening(self.name, self.title, self.colour, self.expr)
 
 
 ROLE_CHANGES = Annotation(
@@ -122,11 +120,12 @@ def _with_section(board: dash.Dashboard, section: Section) -> dash.Dashboard:
 
 def _tidied(board: dashboard.Dashboard) -> dashboard.Dashboard:
     """Numbers the panels, and takes out what the SDK always writes and later versions of the schema don't have."""
-    for number, panel in enumerate(board.panels, 1):
+    for number, panel in enumerate(board.panels or [], 1):
         panel.id_val = number
-        if panel.type_val == "table":
+        if isinstance(panel, dashboard.Panel) and isinstance(panel.options, table.Options):
             panel.options.footer = None
-    for variable in board.templating.list_val:
+    templating = board.templating or dashboard.DashboardDashboardTemplating()
+    for variable in templating.list_val or []:
         variable.auto = variable.auto_min = variable.auto_count = None
     return board
 

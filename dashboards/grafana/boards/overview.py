@@ -1,9 +1,10 @@
 """Overview: is the service good, what is the split, and where does the time go."""
 
 from grafana_foundation_sdk.models import dashboard
+from grafana_foundation_sdk.models.common import BigValueTextMode
 
 from .frame import FAILED_TRANSITIONS, ROLE_CHANGES, Section, frame
-from .panels import Query, bars, figure, heat, lines, stacked, steps, thresholds
+from .panels import Query, bars, figure, heat, lines, shares, stacked, steps, thresholds
 from .promql import (
     ONCE_PER_REQUEST,
     PD_QUEUES,
@@ -18,9 +19,7 @@ from .promql import (
 )
 
 TTFT_ONCE = f"{ROUTER}, {ONCE_PER_REQUEST}"
-TTFT_OBJECTIVE = Query(
-    f'adaptive_router_slo_target_seconds{{{ROUTER}, latency="ttft"}}', "objective", dashed=True
-)
+TTFT_OBJECTIVE = Query(f'adaptive_router_slo_target_seconds{{{ROUTER}, latency="ttft"}}', "objective", dashed=True)
 ITL_OBJECTIVE = Query(f'adaptive_router_slo_target_seconds{{{ROUTER}, latency="itl"}}', "objective", dashed=True)
 
 
@@ -53,7 +52,9 @@ def now() -> Section:
                 "Failures count as missed. Green from 99 %, the target of the alerts; red under 95 %.",
                 "percentunit",
                 Query(attainment("5m"), "attainment"),
-            ).thresholds(good).decimals(1),
+            )
+            .thresholds(good)
+            .decimals(1),
             figure(
                 "Goodput",
                 "Streamed requests a second that met both objectives. What fails or comes late doesn't count.",
@@ -108,15 +109,14 @@ def objectives() -> Section:
     return Section(
         "Service level objectives",
         [
-            lines(
+            shares(
                 "SLO attainment",
                 "The part of the requests that met both objectives: at the moment, and over an hour. The alerts fire "
                 "when it falls so far under 99 % that the error budget of a month would be spent early. A gap means "
                 "no requests.",
-                "percentunit",
                 Query(attainment("$__rate_interval"), "now"),
                 Query(attainment("1h"), "last hour", dashed=True),
-            ).max(1),
+            ),
             stacked(
                 "Requests by SLO result",
                 "Ended requests by what they met: TTFT missed, ITL missed, both missed, or failed. "
@@ -134,8 +134,8 @@ def objectives() -> Section:
             ),
             lines(
                 "Output tokens",
-                "Tokens a second that were streamed to clients, and those of requests that met both objectives. The second is "
-                "counted when a request ends, so with long answers it trails.",
+                "Tokens a second that were streamed to clients, and those of requests that met both objectives. The "
+                "second is counted when a request ends, so with long answers it trails.",
                 "short",
                 Query(f"sum({tokens})", "all tokens/s"),
                 Query(f"sum({rate('adaptive_router_slo_good_output_tokens_total')})", "good tokens/s"),
@@ -253,7 +253,7 @@ def traffic() -> Section:
 
 
 def queues() -> Section:
-    pd_queues = with_role(queued(ROUTER, *PD_QUEUES))
+    pd_queues = queued(ROUTER, *PD_QUEUES)
     waiting = with_role(queued(ROUTER, "waiting"))
     pending = with_role(f"adaptive_router_worker_pending_prompt_tokens{{{ROUTER}}}")
     return Section(
@@ -261,18 +261,19 @@ def queues() -> Section:
         [
             stacked(
                 "Waiting in the workers",
-                "Requests that wait in the workers, by role and queue. Prefill's bootstrap queue and waiting list grow "
-                "when prefill is short, decode's prealloc and transfer queues when decode is.",
+                "Requests that wait in the workers, by queue. Prefill's waiting list and its bootstrap and inflight "
+                "queues grow when prefill is short; decode's waiting list and its prealloc, transfer and retracted "
+                "queues when decode is.",
                 "short",
-                Query(f"sum by (role, queue) ({pd_queues})", "{{role}} {{queue}}"),
+                Query(f"sum by (queue) ({pd_queues})", "{{queue}}"),
                 Query(
-                    f"clamp_min(sum by (role) ({waiting}) - sum by (role) ({pd_queues}), 0)", "{{role}} waiting list"
+                    f"clamp_min(sum by (role) ({waiting}) - sum by (role) ({with_role(pd_queues)}), 0)",
+                    "{{role}} waiting list",
                 ),
             ),
             stacked(
                 "Requests in the router",
-                "Accepted requests: those on workers, and those that wait for a place under "
-                "--max-concurrent-requests.",
+                "Accepted requests: those on workers, and those that wait for a place under --max-concurrent-requests.",
                 "short",
                 Query(
                     f"sum(adaptive_router_requests_in_flight{{{ROUTER}}}) "
@@ -349,7 +350,9 @@ def router() -> Section:
                     "{{version}}",
                 ),
                 span=6,
-            ).height(8),
+            )
+            .height(8)
+            .text_mode(BigValueTextMode.VALUE_AND_NAME),
         ],
     )
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from grafana_foundation_sdk.builders import common as build
 from grafana_foundation_sdk.builders import dashboard as dash
 from grafana_foundation_sdk.builders import heatmap, prometheus, stat, statetimeline, table, timeseries
-from grafana_foundation_sdk.models import common, dashboard, heatmap as heatmaps, prometheus as prom
+from grafana_foundation_sdk.models import common, dashboard
+from grafana_foundation_sdk.models import heatmap as heatmaps
+from grafana_foundation_sdk.models import prometheus as prom
 
 from . import promql
 
@@ -57,17 +59,18 @@ class Query:
 
 
 def lines(title: str, description: str, unit: str, *queries: Query, span: int = 8) -> timeseries.Panel:
-    """Measurements over time."""
-    panel = _series(title, description, unit, queries, span).fill_opacity(8)
-    for query in queries:
-        if query.dashed:
-            panel = panel.override_by_query(_ref(queries.index(query)), DASHED)
-    return panel
+    """Measurements over time, from zero up."""
+    return _lines(title, description, unit, queries, span).min(0)
+
+
+def shares(title: str, description: str, *queries: Query, span: int = 8) -> timeseries.Panel:
+    """Shares that are nearly 1 when all is well: the axis shows the last tenth, and more when they fall below it."""
+    return _lines(title, description, "percentunit", queries, span).max(1).axis_soft_min(0.9)
 
 
 def stacked(title: str, description: str, unit: str, *queries: Query, span: int = 8) -> timeseries.Panel:
     """Parts of a whole over time."""
-    panel = _series(title, description, unit, queries, span)
+    panel = _series(title, description, unit, queries, span).min(0)
     return panel.fill_opacity(45).stacking(build.StackingConfig().mode(common.StackingMode.NORMAL))
 
 
@@ -96,7 +99,8 @@ def figure(title: str, description: str, unit: str, *queries: Query, span: int =
         .no_value("–")
         .thresholds(thresholds((None, "text")))
     )
-    return _coloured(panel, queries)
+    # Only roles and states: a number in the colour of p99 would look like a warning.
+    return _coloured(panel, tuple(query for query in queries if query.legend in LABEL_VALUES))
 
 
 def word(title: str, description: str, query: Query, mappings: list[dashboard.ValueMapping], span: int) -> stat.Panel:
@@ -192,13 +196,20 @@ def words(*names: tuple[int, str, str]) -> list[dashboard.ValueMapping]:
     return [dashboard.ValueMap(options=found)]
 
 
+def _lines(title: str, description: str, unit: str, queries: tuple[Query, ...], span: int) -> timeseries.Panel:
+    panel = _series(title, description, unit, queries, span).fill_opacity(8)
+    for place, query in enumerate(queries):
+        if query.dashed:
+            panel = panel.override_by_query(_ref(place), DASHED)
+    return panel
+
+
 def _series(title: str, description: str, unit: str, queries: tuple[Query, ...], span: int) -> timeseries.Panel:
     panel = (
         _dressed(timeseries.Panel(), title, description, queries)
         .unit(unit)
         .span(span)
         .height(8)
-        .min(0)
         .line_width(2)
         .show_points(common.VisibilityMode.NEVER)
         .legend(

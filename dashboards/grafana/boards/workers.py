@@ -64,7 +64,7 @@ def _table():
 
     panel = per_worker_table(
         "Workers now",
-        "The newest value of each. In flight is what this router sent; running and waiting are the worker's own counts.",
+        "The newest value of each. In flight is what this router sent; running and waiting are the worker's counts.",
         Column("Role", promql.role_code(WORKER)),
         Column("State", promql.state_code(WORKER)),
         Column("In flight", _count("router")),
