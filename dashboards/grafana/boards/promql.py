@@ -47,9 +47,10 @@ def attainment(window: str) -> str:
     return share(f"sum(rate({good}[{window}]))", f"sum(rate({every}[{window}]))")
 
 
-def kv_use(selector: str, by: str) -> str:
-    used = f'sum by ({by}) (adaptive_router_worker_kv_tokens{{{selector}, kind="used"}})'
-    capacity = f'sum by ({by}) (adaptive_router_worker_kv_tokens{{{selector}, kind="capacity"}})'
+def kv_use(selector: str) -> str:
+    """The part of each worker's KV cache that is in use."""
+    used = f'sum by (worker) (adaptive_router_worker_kv_tokens{{{selector}, kind="used"}})'
+    capacity = f'sum by (worker) (adaptive_router_worker_kv_tokens{{{selector}, kind="capacity"}})'
     return share(used, capacity)
 
 

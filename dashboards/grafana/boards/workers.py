@@ -70,7 +70,7 @@ def _table():
         Column("In flight", _count("router")),
         Column("Running", _count("running")),
         Column("Waiting", _count("waiting")),
-        Column("KV use", promql.kv_use(WORKER, "worker"), "percentunit"),
+        Column("KV use", promql.kv_use(WORKER), "percentunit"),
         Column("Tokens/s", f"sum by (worker) ({rate('adaptive_router_output_tokens_total', WORKER)})"),
         Column("TTFT p50", newest("adaptive_router_worker_ttft_window_seconds", ', quantile="0.5"'), "s"),
         Column("TTFT p99", newest("adaptive_router_worker_ttft_window_seconds", ', quantile="0.99"'), "s"),
@@ -150,7 +150,7 @@ def _load() -> list:
             "KV cache in use",
             "The part of the worker's KV cache that is in use.",
             "percentunit",
-            Query(promql.kv_use(WORKER, "worker"), "in use"),
+            Query(promql.kv_use(WORKER), "in use"),
         ).max(1),
     ]
 
