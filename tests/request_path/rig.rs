@@ -7,6 +7,7 @@ use adaptive_router::clock::Clock;
 use adaptive_router::config::{Config, Parsed};
 use adaptive_router::proxy::{self, Admission, Policies, Proxy, abort};
 use adaptive_router::simulate;
+use adaptive_router::telemetry::trace::Traces;
 use adaptive_router::telemetry::{Metrics, Slo, Telemetry};
 use adaptive_router::upstream::Upstream;
 use adaptive_router::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
@@ -141,6 +142,7 @@ impl Rig {
             upstream,
             clock: Clock::start(),
             telemetry,
+            traces: Traces::off(),
             aborter,
             suspects,
             config: Arc::from(config),

@@ -58,7 +58,7 @@ fn measured(events: &[(Duration, Value)]) -> (Duration, Vec<Duration>) {
         if ttft.is_none() {
             ttft = Some(*at);
         } else {
-            let gap = (*at - last) / u32::try_from(came).expect("few");
+            let gap = at.saturating_sub(last) / u32::try_from(came).expect("few");
             gaps.extend(std::iter::repeat_n(gap, came as usize));
         }
         last = *at;
