@@ -158,8 +158,8 @@ def latency() -> Section:
             ),
             lines(
                 "Decode: time between tokens",
-                "ITL, one observation a token after the first. More decode workers, and so smaller batches, bring it "
-                "down.",
+                "ITL, one observation a token after the first. The objective is for the mean of each request. More "
+                "decode workers, and so smaller batches, bring it down.",
                 "s",
                 *_percentiles("adaptive_router_itl_seconds", ROUTER),
                 ITL_OBJECTIVE,
