@@ -5,4 +5,5 @@
 pub mod cli;
 pub mod load;
 pub mod serve;
+pub mod sim;
 pub mod workload;

@@ -56,6 +56,8 @@ struct Worker {
     in_flight: u32,
     prefill: PrefillSide,
     decode: DecodeSide,
+    /// How long the decode step takes that runs.
+    step: Duration,
     used: WorkerUse,
 }
 
@@ -216,10 +218,14 @@ impl<'a> World<'a> {
         };
         let sent = &mut self.requests[request];
         (sent.prefill, sent.decode, sent.prefilling) = (prefill, decode, true);
-        let job = sent.job;
+        let prompt = Prompt {
+            request,
+            attempt: sent.attempt,
+            job: sent.job,
+        };
         self.workers[prefill].in_flight += 1;
         self.workers[decode].in_flight += 1;
-        self.workers[prefill].prefill.push(Prompt { request, job });
+        self.workers[prefill].prefill.push(prompt);
         self.touched.push(prefill);
         true
     }
@@ -248,7 +254,7 @@ impl<'a> World<'a> {
             partners,
         };
         let policy = &self.policies[usize::from(role == Role::Decode)];
-        let picked = policy.pick(&request, &self.candidates[..], draw)?;
+        let picked = policy.pick(&request, &self.candidates.as_slice(), draw)?;
         Some(self.candidates[picked].id.0 as usize)
     }
 
@@ -262,7 +268,9 @@ impl<'a> World<'a> {
     }
 
     fn serving(&self, role: Role) -> impl Iterator<Item = &Worker> {
-        self.workers.iter().filter(move |worker| worker.serves(role))
+        self.workers
+            .iter()
+            .filter(move |worker| worker.serves(role))
     }
 
     // Workers work.
@@ -287,6 +295,7 @@ impl<'a> World<'a> {
             if let Some(step) = worker.decode.begin_step(&model.decode, now) {
                 let took = seconds(step.seconds);
                 worker.used.decode_busy += took;
+                worker.step = took;
                 let stepped = Event::Stepped {
                     worker: position,
                     epoch,
@@ -323,7 +332,7 @@ impl<'a> World<'a> {
             let latency = seconds(self.setup.model.prefill.transfer_base);
             let landed = Event::Landed {
                 request: prompt.request,
-                attempt: self.requests[prompt.request].attempt,
+                attempt: prompt.attempt,
             };
             self.agenda.add(self.now.after(latency), landed);
         }
@@ -360,10 +369,9 @@ impl<'a> World<'a> {
             self.record_itl(gap, 1);
         }
         if step.others > 0 {
-            let took = self.workers[position].step_took(now);
+            let took = self.workers[position].step;
             self.record_itl(took, step.others as u64);
         }
-        self.workers[position].last_step = now;
         for request in step.ended {
             self.end(request, End::Completed);
         }
@@ -495,17 +503,14 @@ impl<'a> World<'a> {
             }
         } else if lost.prefill == worker || lost.decode == worker {
             lost.attempt += 1;
-            let (arrived, decode) = (lost.arrived, lost.decode);
+            let (prefill, decode) = (lost.prefill, lost.decode);
+            self.workers[prefill].prefill.cancel(request);
             self.leave_prefill(request);
             self.leave(decode);
             self.retries += 1;
-            self.requeue(arrived, request);
+            // To the end of the line.
+            self.queue.push(self.now, request);
         }
-    }
-
-    fn requeue(&mut self, arrived: Timestamp, request: usize) {
-        // It goes to the end of the line, with the age that it has.
-        self.queue.push(arrived, request);
     }
 
     fn conclude(self) -> Outcome {
@@ -514,7 +519,9 @@ impl<'a> World<'a> {
             .iter()
             .map(|request| request.served(self.now))
             .collect();
-        let first = served.first().map_or(Timestamp::ZERO, |first| first.arrived);
+        let first = served
+            .first()
+            .map_or(Timestamp::ZERO, |first| first.arrived);
         let last = served.iter().map(|request| request.ended).max();
         Outcome {
             makespan: last.map_or(Duration::ZERO, |last| last.since(first)),
@@ -559,11 +566,9 @@ impl Worker {
             away_since: Timestamp::ZERO,
             epoch: 0,
             in_flight: 0,
-            prefill: PrefillSide {
-                warm,
-                ..PrefillSide::default()
-            },
+            prefill: PrefillSide::new(warm),
             decode: DecodeSide::default(),
+            step: Duration::ZERO,
             used: WorkerUse {
                 role,
                 prefill_busy: Duration::ZERO,
