@@ -96,9 +96,13 @@ fn arrivals_hold_up_the_running() {
     let calm = run(&setup, &closed(job(2048, 64), 500, 32));
     setup.model.decode.arrival_per_token = 5e-6;
     let held_up = run(&setup, &closed(job(2048, 64), 500, 32));
-    // 10 ms an arrival, one for each of 32 sequences in 63 steps.
+    // 10 ms an arrival, one for each of the others in 63 steps. Of 32 some are being prefilled.
     let more = held_up.mean_itl().as_secs_f64() - calm.mean_itl().as_secs_f64();
-    assert_near(more, 0.010_24 * 32.0 / 63.0, 0.15, "ITL");
+    let at_most = 0.010_24 * 32.0 / 63.0;
+    assert!(
+        (at_most * 0.7..at_most).contains(&more),
+        "{more} of {at_most}"
+    );
 }
 
 #[test]
