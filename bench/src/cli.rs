@@ -234,6 +234,9 @@ pub struct LoadArgs {
     /// Answer length
     #[arg(long, value_name = "N", default_value_t = 32)]
     output_tokens: u32,
+    /// Ask the OpenAI endpoints for usage in every chunk: ITL is then by tokens, else by chunks
+    #[arg(long)]
+    continuous_usage: bool,
     /// Model to name in the requests
     #[arg(long, default_value = "simulated")]
     model: String,
@@ -263,6 +266,7 @@ impl LoadArgs {
             },
             prompt_tokens: self.prompt_tokens,
             output_tokens: self.output_tokens,
+            continuous_usage: self.continuous_usage,
             model: self.model,
             request_timeout: Duration::from_secs_f64(self.request_timeout),
             seed: self.seed,
