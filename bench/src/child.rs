@@ -79,8 +79,8 @@ impl fmt::Display for ChildError {
 impl std::error::Error for ChildError {}
 
 impl Child {
-    /// Starts a program and waits until it serves. What it prints goes to our standard error: standard output is for
-    /// results.
+    /// Starts a program and waits until it serves. Its log (standard error) goes where ours goes; what it prints for a
+    /// person (standard output) is left out, since results are printed there.
     pub async fn start(launch: &Launch) -> Result<Self, ChildError> {
         let mut child = Self::spawn(launch)?;
         tokio::select! {
@@ -101,7 +101,7 @@ impl Child {
         let process = process::Command::new(&launch.program)
             .args(&launch.arguments)
             .stdin(Stdio::null())
-            .stdout(io::stderr())
+            .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .map_err(not_started)?;

@@ -66,8 +66,8 @@ pub struct CostArgs {
     /// The router's program, such as target/release/adaptive-router
     #[arg(long, value_name = "PATH")]
     router: PathBuf,
-    /// Events that each router relays in a round
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    /// Events that each router relays in a round; CPU time is known to 10 ms, so fewer say little
+    #[arg(long, value_name = "N", default_value_t = 5_000_000)]
     events: u64,
     /// Rounds, each with one turn of both routers
     #[arg(long, value_name = "N", default_value_t = 5)]
