@@ -44,8 +44,8 @@ impl fmt::Display for MeasureError {
             Self::NoSeries(name) => write!(f, "the router's metrics have no {name}"),
             Self::TooLong(took) => write!(
                 f,
-                "the load took {took:.1?}, and the router's windows are of one minute: ask for fewer requests, or \
-                 for a smaller time scale"
+                "the load took {took:.1?}, and the router's windows are sure to hold the last 50 s only: ask for fewer \
+                 requests, or for a smaller time scale"
             ),
         }
     }
