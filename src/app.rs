@@ -9,10 +9,14 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::{Router, middleware};
+use http::Method;
+use policies::model::WorkerModel;
+use policies::ratio::FixedRatio;
 use policies::worker::Role;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -20,12 +24,13 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::admin::{self, AdminState};
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
-use crate::control::{Fleet, health, loads, removal};
+use crate::control::{Fleet, health, loads, ratio, removal};
 use crate::error::ERROR_CODE;
+use crate::live::{self, Live};
 use crate::proxy::{self, Admission, Policies, Proxy, abort};
 use crate::server::{self, BindError, Ending, TlsError};
 use crate::simulate;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Buckets, Metrics, Slo, Telemetry};
 use crate::ui;
 use crate::upstream::{Upstream, UpstreamBuildError};
 use crate::workers::{AddError, WorkerRegistry, WorkerSpec, WorkerUrl, WorkerUrlError};
@@ -66,6 +71,7 @@ pub struct App {
     tls: Option<tokio_rustls::TlsAcceptor>,
     router: Router,
     metrics_router: Router,
+    live: Live,
     /// The background tasks. They end with `background`.
     tasks: JoinSet<()>,
     background: CancellationToken,
@@ -106,10 +112,17 @@ impl App {
             ));
         }
 
+        let clock = Clock::start();
+        let telemetry = telemetry(&config);
         let policies = Arc::new(Policies::new(&config.routing));
         let registry = Arc::new(WorkerRegistry::new(config.breaker.clone(), {
-            let policies = Arc::clone(&policies);
-            move |id| policies.forget(id)
+            let (policies, telemetry) = (Arc::clone(&policies), Arc::clone(&telemetry));
+            move |notice| {
+                if let Some(id) = notice.retires() {
+                    policies.forget(id);
+                }
+                telemetry.notice(clock.now(), &notice);
+            }
         }));
         for spec in &specs {
             registry.add(spec).map_err(StartError::Worker)?;
@@ -118,16 +131,15 @@ impl App {
         let (aborter, aborts) = abort::channel();
         let (suspects, suspected) = mpsc::channel(SUSPECTS);
         let (removals, removed) = removal::channel();
-        let metrics = Arc::new(Metrics::new(&config.metrics.duration_buckets));
-        let clock = Clock::start();
+        let metrics = Arc::clone(&telemetry.metrics);
         let proxy = Arc::new(Proxy {
-            admission: Admission::new(&config.admission),
+            admission: Admission::new(&config.admission, metrics.requests.queued.clone()),
             config: Arc::clone(&config),
             registry: Arc::clone(&registry),
             policies,
             upstream: upstream.clone(),
             clock,
-            metrics: Arc::clone(&metrics),
+            telemetry: Arc::clone(&telemetry),
             aborter,
             suspects,
         });
@@ -151,6 +163,18 @@ impl App {
         ));
         tasks.spawn(abort::run(upstream.clone(), aborts, background.clone()));
 
+        if config.routing.ratio_controller {
+            tasks.spawn(ratio::run(
+                Arc::clone(&registry),
+                Arc::clone(&telemetry),
+                clock,
+                planner(&config),
+                background.clone(),
+            ));
+        }
+        let live = Live::new(Arc::clone(&registry), telemetry, Arc::clone(&config), clock);
+        tasks.spawn(live.clone().run(background.clone()));
+
         let admin = AdminState {
             registry,
             upstream,
@@ -160,13 +184,14 @@ impl App {
             removals,
         };
         Ok(Self {
-            router: router(&proxy, admin.clone()),
+            router: router(&proxy, admin, live.clone()),
             metrics_router: metrics_router(Arc::clone(&proxy)),
             config,
             proxy,
             listener,
             metrics_listener,
             tls,
+            live,
             tasks,
             background,
         })
@@ -250,17 +275,52 @@ impl App {
             grace: std::time::Duration::ZERO,
             ..ending.clone()
         };
+        let connections = Some(self.proxy.telemetry.metrics.http.connections.clone());
+        let (live, draining) = (self.live, ending.drain.clone());
+        let listeners_end = async {
+            draining.cancelled().await;
+            live.end();
+        };
         tokio::join!(
-            server::serve(self.listener, self.tls, self.router, ending),
+            listeners_end,
+            server::serve(self.listener, self.tls, self.router, ending, connections),
             server::serve(
                 self.metrics_listener,
                 None,
                 self.metrics_router,
-                metrics_ending
+                metrics_ending,
+                None
             ),
         );
         self.background.cancel();
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+fn telemetry(config: &Config) -> Arc<Telemetry> {
+    let metrics = &config.metrics;
+    let buckets = Buckets::new(
+        &metrics.duration_buckets,
+        &metrics.ttft_buckets,
+        &metrics.itl_buckets,
+    );
+    let slo = Slo {
+        ttft: config.slo.ttft,
+        itl: config.slo.itl,
+    };
+    Arc::new(Telemetry::new(Metrics::new(&buckets), slo))
+}
+
+/// The planner of the ratio. Simulated workers take as many times the model's durations as they are told to.
+fn planner(config: &Config) -> FixedRatio {
+    let scale = config
+        .fleet
+        .simulate
+        .as_ref()
+        .map_or(1.0, |settings| settings.time_scale);
+    FixedRatio {
+        model: WorkerModel::default().scaled(scale),
+        itl_seconds: config.slo.itl.as_secs_f64(),
     }
 }
 
@@ -282,7 +342,7 @@ fn specs(config: &Config) -> Result<Vec<WorkerSpec>, WorkerUrlError> {
     prefill.chain(decode).chain(regular).collect()
 }
 
-fn router(proxy: &Arc<Proxy>, admin: AdminState) -> Router {
+fn router(proxy: &Arc<Proxy>, admin: AdminState, live: Live) -> Router {
     let config = Arc::clone(&proxy.config);
     let inference = proxy::routes(proxy).route_layer(middleware::from_fn_with_state(
         Arc::clone(&config),
@@ -291,6 +351,7 @@ fn router(proxy: &Arc<Proxy>, admin: AdminState) -> Router {
     inference
         .merge(admin::routes(admin))
         .merge(ui::routes())
+        .merge(live::routes(live))
         .fallback(proxy::not_found)
         .layer(middleware::from_fn_with_state(Arc::clone(proxy), count))
         .layer(CatchPanicLayer::new())
@@ -299,24 +360,35 @@ fn router(proxy: &Arc<Proxy>, admin: AdminState) -> Router {
 
 /// Counts requests and responses. The path is the route's pattern, so that ids in paths make no series of their own.
 async fn count(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) -> Response {
-    let path = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("unknown", MatchedPath::as_str);
-    proxy
-        .metrics
-        .http_requests
-        .with_label_values(&[request.method().as_str(), path])
-        .inc();
+    let received = Instant::now();
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let path = matched.as_ref().map_or("unknown", MatchedPath::as_str);
+    let method = method_label(&method);
+    let http = &proxy.telemetry.metrics.http;
+    http.received(method, path);
     let response = next.run(request).await;
     let code = response.headers().get(ERROR_CODE);
     let code = code.and_then(|code| code.to_str().ok()).unwrap_or_default();
-    proxy
-        .metrics
-        .http_responses
-        .with_label_values(&[response.status().as_str(), code])
-        .inc();
+    let status = response.status();
+    http.responded(method, path, status.as_str(), code, received.elapsed());
     response
+}
+
+/// A method that clients make up makes no series.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [Method; 7] = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PATCH,
+    ];
+    const NAMES: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
+    let position = KNOWN.iter().position(|known| known == method);
+    position.map_or("other", |position| NAMES[position])
 }
 
 /// The metrics port answers every path with the metrics, as the peer's does.

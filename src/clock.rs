@@ -1,5 +1,7 @@
 //! The process clock: tokio's, so that tests can pause it, as the `Timestamp` that policies take.
 
+use std::time::{Duration, SystemTime};
+
 use policies::time::Timestamp;
 use tokio::time::Instant;
 
@@ -7,17 +9,26 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     origin: Instant,
+    /// The same moment by the wall clock.
+    wall_origin: SystemTime,
 }
 
 impl Clock {
     pub fn start() -> Self {
         Self {
             origin: Instant::now(),
+            wall_origin: SystemTime::now(),
         }
     }
 
     pub fn now(&self) -> Timestamp {
         self.at(Instant::now())
+    }
+
+    /// Seconds since 1970, for people and other programs. Steps of the wall clock after the start don't show.
+    pub fn unix_seconds(&self, at: Timestamp) -> f64 {
+        let origin = self.wall_origin.duration_since(SystemTime::UNIX_EPOCH);
+        (origin.unwrap_or(Duration::ZERO) + at.since(Timestamp::ZERO)).as_secs_f64()
     }
 
     pub fn at(&self, instant: Instant) -> Timestamp {

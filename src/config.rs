@@ -29,6 +29,7 @@ mod print;
 mod retry;
 mod routing;
 mod server;
+mod slo;
 mod timeouts;
 mod tokens;
 mod upstream_tls;
@@ -52,6 +53,7 @@ pub use self::prefill::PrefillUrl;
 pub use self::retry::RetrySettings;
 pub use self::routing::RoutingSettings;
 pub use self::server::ServerSettings;
+pub use self::slo::SloSettings;
 pub use self::timeouts::TimeoutSettings;
 pub use self::upstream_tls::UpstreamTlsSettings;
 
@@ -70,6 +72,7 @@ pub struct Config {
     pub admission: AdmissionSettings,
     pub auth: AuthSettings,
     pub upstream_tls: UpstreamTlsSettings,
+    pub slo: SloSettings,
     pub metrics: MetricsSettings,
     pub logging: LoggingSettings,
     /// Flags that were given and do nothing, to be named in one warning.
@@ -184,6 +187,7 @@ impl Flags {
             admission: self.admission,
             auth: self.auth.conclude(),
             upstream_tls: self.upstream_tls,
+            slo: self.slo,
             metrics: self.metrics,
             logging: self.logging,
             ignored,
@@ -202,8 +206,20 @@ impl Config {
         if tls.client_cert_path.is_some() != tls.client_key_path.is_some() {
             return Err(Conflict::ClientTlsNeedsBoth);
         }
-        if !self.metrics.duration_buckets.is_sorted_by(|a, b| a < b) {
-            return Err(Conflict::BucketsDoNotRise);
+        let MetricsSettings {
+            duration_buckets,
+            ttft_buckets,
+            itl_buckets,
+            ..
+        } = &self.metrics;
+        for (flag, buckets) in [
+            ("--prometheus-duration-buckets", duration_buckets),
+            ("--prometheus-ttft-buckets", ttft_buckets),
+            ("--prometheus-itl-buckets", itl_buckets),
+        ] {
+            if !buckets.is_sorted_by(|a, b| a < b) {
+                return Err(Conflict::BucketsDoNotRise(flag));
+            }
         }
         // Port 0 is a free port each time.
         let port = self.server.port;

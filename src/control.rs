@@ -1,11 +1,13 @@
-//! Watching the workers, beside the request path: are they up (`health`, `probe`), and how loaded are they (`loads`)?
+//! Watching the workers, beside the request path: are they up (`health`, `probe`), how loaded are they (`loads`), and
+//! how well does the split between the roles fit (`ratio`)?
 //!
 //! Each loop is a plain future that its owner spawns and a cancellation token ends. The loops own no request and meet
-//! the proxy only in `workers`: through the lifecycle, a worker's metadata and its load reading.
+//! the proxy only in `workers` (the lifecycle, a worker's metadata and its load report) and in the request statistics.
 
 pub mod health;
 pub mod loads;
 mod probe;
+pub mod ratio;
 pub mod removal;
 
 #[cfg(test)]

@@ -11,12 +11,14 @@ mod handler;
 mod headers;
 mod leg;
 mod logprobs;
+mod meter;
 mod outcome;
 mod pick;
 mod relay;
 mod request;
 mod retry;
 mod sse;
+mod tokens;
 
 pub use admission::Admission;
 pub use handler::{Proxy, not_found, routes};

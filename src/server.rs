@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use prometheus::IntGauge;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -71,11 +72,14 @@ impl std::fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 /// Serves `router` on `listener` until told to end.
+///
+/// `open` is kept at the number of connections, where somebody wants to know.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
     ending: Ending,
+    open: Option<IntGauge>,
 ) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -85,7 +89,11 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let connection = connection(stream, tls.clone(), router.clone(), graceful.watcher());
-                    connections.spawn(connection);
+                    let open = open.clone().map(Open::count);
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(open);
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -102,6 +110,22 @@ pub async fn serve(
         () = tokio::time::sleep(ending.grace) => {
             tracing::warn!(grace_secs = ending.grace.as_secs(), "the grace period is over: running requests are cut");
         }
+    }
+}
+
+/// A connection, counted as long as this lives.
+struct Open(IntGauge);
+
+impl Open {
+    fn count(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -1,5 +1,67 @@
 //! What the router counts and shows of itself.
 
+pub mod journal;
 mod metrics;
+mod requests;
 
-pub use metrics::Metrics;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use policies::lifecycle::WorkerState;
+use policies::ratio::Plan;
+use policies::time::Timestamp;
+
+use crate::workers::Notice;
+pub use journal::Journal;
+use journal::{Event, Kind};
+pub use metrics::{Buckets, Metrics, RequestLabels};
+pub use requests::{FinishedRequest, FinishedRequests, Outcome, Slo, TokenCount, Verdict};
+
+/// Everything that is written while requests are served.
+#[derive(Debug)]
+pub struct Telemetry {
+    pub metrics: Arc<Metrics>,
+    pub journal: Journal,
+    pub finished: FinishedRequests,
+    pub slo: Slo,
+    /// The ratio controller's last decision, where there is one.
+    pub plan: ArcSwapOption<Plan>,
+}
+
+impl Telemetry {
+    pub fn new(metrics: Metrics, slo: Slo) -> Self {
+        Self {
+            metrics: Arc::new(metrics),
+            journal: Journal::default(),
+            finished: FinishedRequests::default(),
+            slo,
+            plan: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Notes what became of a worker.
+    pub fn notice(&self, at: Timestamp, notice: &Notice<'_>) {
+        let (kind, worker, from, to) = match notice {
+            Notice::Added { worker, .. } => {
+                (Kind::State, worker, None, WorkerState::Starting.as_str())
+            }
+            Notice::State { worker, change, .. } => {
+                self.metrics.workers.state_changed(*change);
+                let from = Some(change.from.as_str());
+                (Kind::State, worker, from, change.to.as_str())
+            }
+            Notice::Role { worker, from, to } => {
+                self.metrics.workers.role_changed(*from, *to);
+                (Kind::Role, worker, Some(from.as_str()), to.as_str())
+            }
+        };
+        let event = Event {
+            kind,
+            worker: Some(worker.url.as_str().into()),
+            from,
+            to: Some(to),
+            reason: worker.metadata().trouble.clone(),
+        };
+        self.journal.note(at, event);
+    }
+}

@@ -6,7 +6,10 @@
 mod breaker;
 mod gate;
 mod registry;
+mod report;
 mod set;
+mod stats;
+mod window;
 mod worker;
 
 /// The gate's atomics by a path of their own, so that loom's can stand in for them (`tests/gate_interleavings.rs`).
@@ -16,8 +19,11 @@ mod atomic {
 
 pub use breaker::{Breaker, BreakerState, Transition};
 pub use gate::Gate;
-pub use registry::{AddError, Change, WorkerRegistry};
-pub use set::{Member, RoleView, WorkerSet};
+pub use registry::{AddError, Change, Notice, WorkerRegistry};
+pub use report::LoadReport;
+pub use set::{FleetLatencies, Member, RoleView, WorkerSet};
+pub use stats::WorkerStats;
+pub use window::{Latencies, LatencyWindow};
 pub use worker::{
-    Bootstrap, LoadReading, Ticket, Worker, WorkerMetadata, WorkerSpec, WorkerUrl, WorkerUrlError,
+    Bootstrap, Ticket, Worker, WorkerMetadata, WorkerSpec, WorkerUrl, WorkerUrlError,
 };

@@ -55,6 +55,24 @@ impl WorkerModel {
             },
         }
     }
+
+    /// The same worker with every duration multiplied by `factor`.
+    #[must_use]
+    pub fn scaled(mut self, factor: f64) -> Self {
+        let Self { prefill, decode } = &mut self;
+        for seconds in [
+            &mut prefill.batch_base,
+            &mut prefill.per_token,
+            &mut prefill.transfer_base,
+            &mut prefill.transfer_per_token,
+            &mut decode.step_base,
+            &mut decode.per_sequence,
+            &mut decode.per_kv_token,
+        ] {
+            *seconds *= factor;
+        }
+        self
+    }
 }
 
 impl Default for WorkerModel {
@@ -82,6 +100,28 @@ mod tests {
         // With 25 ms between tokens about 250 sequences fit in a step.
         let batch = model.decode.max_batch_within(0.025, 1_000.0);
         assert!((225..260).contains(&batch), "{batch}");
+    }
+
+    #[test]
+    fn a_scaled_worker_takes_that_many_times_as_long() {
+        let model = WorkerModel::default();
+        let slow = model.scaled(3.0);
+        for (slow, model) in [
+            (
+                slow.prefill.batch_seconds(2_048),
+                model.prefill.batch_seconds(2_048),
+            ),
+            (
+                slow.prefill.transfer_seconds(2_048),
+                model.prefill.transfer_seconds(2_048),
+            ),
+            (
+                slow.decode.step_seconds(32, 65_536),
+                model.decode.step_seconds(32, 65_536),
+            ),
+        ] {
+            assert!((slow - 3.0 * model).abs() < 1e-9);
+        }
     }
 
     #[test]

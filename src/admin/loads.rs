@@ -26,8 +26,8 @@ pub(super) async fn tokens(State(state): State<AdminState>) -> Json<Value> {
     let poll_interval = state.config.health.load_poll_interval;
     let load = |worker: &Worker| {
         worker
-            .load(now, poll_interval)
-            .and_then(|reading| i64::try_from(reading.tokens).ok())
+            .reported_tokens(now, poll_interval)
+            .and_then(|tokens| i64::try_from(tokens).ok())
             .unwrap_or(UNKNOWN)
     };
     let set = state.registry.snapshot();
@@ -95,7 +95,7 @@ fn seconds_since_epoch() -> f64 {
 mod tests {
     use super::*;
     use crate::admin::stand_in::{Bench, Reply};
-    use crate::workers::LoadReading;
+    use crate::workers::LoadReport;
     use policies::worker::Role;
 
     #[tokio::test]
@@ -104,9 +104,10 @@ mod tests {
             ("p:1", Role::Prefill, vec![]),
             ("d:1", Role::Decode, vec![]),
         ]);
-        bench.workers[1].record_load(Some(LoadReading {
-            tokens: 7,
+        bench.workers[1].record_report(Some(LoadReport {
+            used_tokens: 7,
             at: bench.state.clock.now(),
+            ..LoadReport::default()
         }));
         let expected = json!({"workers": [
             {"worker": "http://p:1", "load": -1},

@@ -10,13 +10,8 @@ use super::AdminState;
 const EXPOSITION: &str = "text/plain; version=0.0.4";
 
 pub(super) async fn own(State(state): State<AdminState>) -> Response {
-    let now = state.clock.now();
     let set = state.registry.snapshot();
-    exposition(
-        state
-            .metrics
-            .render(&set, |worker| worker.breaker.state(now)),
-    )
+    exposition(state.metrics.render(&set, state.clock.now()))
 }
 
 pub(super) fn exposition(text: Vec<u8>) -> Response {

@@ -96,7 +96,7 @@ impl Bench {
             registry: Arc::new(registry),
             upstream,
             clock: Clock::start(),
-            metrics: Arc::new(Metrics::new(&[])),
+            metrics: Arc::new(Metrics::default()),
             config: Arc::new(config),
             removals,
         };

@@ -273,7 +273,7 @@ mod tests {
                 )
                 .unwrap(),
                 clock: crate::clock::Clock::start(),
-                metrics: crate::telemetry::Metrics::new(&[]).into(),
+                metrics: crate::telemetry::Metrics::default().into(),
                 config,
                 removals,
             };

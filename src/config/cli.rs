@@ -17,6 +17,7 @@ use super::metrics::MetricsSettings;
 use super::retry::RetryFlags;
 use super::routing::RoutingFlags;
 use super::server::ServerSettings;
+use super::slo::SloSettings;
 use super::timeouts::TimeoutSettings;
 use super::upstream_tls::UpstreamTlsSettings;
 use super::without_effect::WithoutEffect;
@@ -48,6 +49,8 @@ pub(super) struct Flags {
     pub(super) auth: AuthFlags,
     #[command(flatten)]
     pub(super) upstream_tls: UpstreamTlsSettings,
+    #[command(flatten)]
+    pub(super) slo: SloSettings,
     #[command(flatten)]
     pub(super) metrics: MetricsSettings,
     #[command(flatten)]

@@ -67,7 +67,8 @@ pub enum Conflict {
     WorkerNamedTwice(String),
     SimulateBesideWorkers,
     MiniLbWithoutPd,
-    BucketsDoNotRise,
+    /// The flag that gives them.
+    BucketsDoNotRise(&'static str),
     OnePortForTwo(u16),
 }
 
@@ -142,9 +143,9 @@ impl fmt::Display for Conflict {
             Self::MiniLbWithoutPd => {
                 f.write_str("--mini-lb is for PD mode: add --pd-disaggregation or leave it out")
             }
-            Self::BucketsDoNotRise => f.write_str(
-                "--prometheus-duration-buckets must rise: sort the bounds and name each once",
-            ),
+            Self::BucketsDoNotRise(flag) => {
+                write!(f, "{flag} must rise: sort the bounds and name each once")
+            }
             Self::OnePortForTwo(port) => write!(
                 f,
                 "--port and --prometheus-port are both {port}: give one of them another port"

@@ -21,10 +21,28 @@ pub struct MetricsSettings {
     )]
     pub port: u16,
 
-    /// Bucket bounds in seconds, rising, for every histogram of durations [default: fitted to each]
+    /// Bucket bounds in seconds, rising, for every histogram of durations that has none of its own [default: fitted to each]
     #[arg(
         id = "prometheus-duration-buckets", long, value_name = "SECS", num_args = 1.., action = clap::ArgAction::Set,
         value_parser = parse::positive_number
     )]
     pub duration_buckets: Vec<f64>,
+
+    /// Bucket bounds in seconds, rising, for the time to first token [default: 1 ms to 60 s]
+    #[arg(
+        id = "prometheus-ttft-buckets", long, value_name = "SECS", num_args = 1.., action = clap::ArgAction::Set,
+        value_parser = parse::positive_number
+    )]
+    pub ttft_buckets: Vec<f64>,
+
+    /// Bucket bounds in seconds, rising, for the time between tokens [default: 1 ms to 1 s]
+    #[arg(
+        id = "prometheus-itl-buckets", long, value_name = "SECS", num_args = 1.., action = clap::ArgAction::Set,
+        value_parser = parse::positive_number
+    )]
+    pub itl_buckets: Vec<f64>,
+
+    /// Don't look into streams: no TTFT, ITL or token counts of them, and no verdict on them
+    #[arg(id = "disable-stream-metrics", long)]
+    pub disable_stream_metrics: bool,
 }

@@ -159,12 +159,7 @@ impl Watcher {
     }
 
     fn count(&self, role: Role, passed: bool) {
-        let result = if passed { "success" } else { "failure" };
-        self.fleet
-            .metrics
-            .health_checks
-            .with_label_values(&[role.as_str(), result])
-            .inc();
+        self.fleet.metrics.workers.health_checked(role, passed);
     }
 }
 

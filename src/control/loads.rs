@@ -1,7 +1,8 @@
-//! The load loop: how many tokens each serving worker holds, as the worker itself counts them.
+//! The load loop: what each serving worker reports of its queues, its tokens and its pace.
 //!
 //! What the router counts is only its own traffic; a worker also knows what others send it and how long the prompts
-//! are. A poll that fails leaves no reading, so that a worker which doesn't answer never looks like the least loaded.
+//! are. A poll that fails leaves no count for the policies, so that a worker which doesn't answer never looks like the
+//! least loaded; the last report stays to be shown with its age.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,14 +10,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 use policies::worker::WorkerId;
-use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Fleet;
 use crate::config::HealthSettings;
-use crate::workers::{LoadReading, Worker, WorkerSet};
+use crate::workers::{LoadReport, Worker, WorkerSet};
 
 const LOADS: &str = "/v1/loads";
 const SECTIONS: &str = "include=core,disagg,queues";
@@ -63,9 +63,9 @@ enum Standing {
 }
 
 /// The result of one poll.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Poll {
-    Tokens(u64),
+    Report(LoadReport),
     NotFound,
     Failed,
 }
@@ -104,16 +104,15 @@ impl Poller {
         let Some(Ok((worker, poll))) = joined else {
             return;
         };
-        let at = self.fleet.clock.now();
-        let (reading, standing) = match poll {
-            Poll::Tokens(tokens) => (Some(LoadReading { tokens, at }), Standing::Reports),
+        let (report, standing) = match poll {
+            Poll::Report(report) => (Some(report), Standing::Reports),
             Poll::Failed => (None, Standing::Fails),
             Poll::NotFound => {
                 let ask_again = Instant::now() + ASK_AGAIN;
                 (None, Standing::LacksEndpoint { ask_again })
             }
         };
-        worker.record_load(reading);
+        worker.record_report(report);
         log_change(
             &worker,
             self.standings.insert(worker.id, standing),
@@ -152,34 +151,10 @@ async fn poll(fleet: &Fleet, worker: &Worker) -> Poll {
     match fleet.get(url, worker.api_key.as_deref()).await {
         Ok(answer) if answer.status == StatusCode::NOT_FOUND => Poll::NotFound,
         Ok(answer) if answer.status.is_success() => {
-            tokens(&answer.body).map_or(Poll::Failed, Poll::Tokens)
+            LoadReport::parse(&answer.body, fleet.clock.now()).map_or(Poll::Failed, Poll::Report)
         }
         Ok(_) | Err(_) => Poll::Failed,
     }
-}
-
-/// The part of the answer that counts: one entry per data-parallel rank.
-#[derive(Deserialize)]
-struct Loads {
-    loads: Vec<Load>,
-}
-
-#[derive(Deserialize)]
-struct Load {
-    num_used_tokens: u64,
-    /// Prompt tokens that wait for prefill. A decode worker has none.
-    #[serde(default)]
-    num_waiting_uncached_tokens: u64,
-}
-
-/// `None` for an answer that names no rank: nothing known is not the same as no load.
-fn tokens(body: &[u8]) -> Option<u64> {
-    let Loads { loads } = serde_json::from_slice(body).ok()?;
-    let sum = |load: &Load| {
-        load.num_used_tokens
-            .saturating_add(load.num_waiting_uncached_tokens)
-    };
-    loads.iter().map(sum).reduce(u64::saturating_add)
 }
 
 #[cfg(test)]
@@ -209,9 +184,7 @@ mod tests {
 
     fn reading(bench: &Bench, worker: &Worker) -> Option<u64> {
         let now = bench.fleet.clock.now();
-        worker
-            .load(now, Duration::from_secs(1))
-            .map(|reading| reading.tokens)
+        worker.reported_tokens(now, Duration::from_secs(1))
     }
 
     #[tokio::test(start_paused = true)]

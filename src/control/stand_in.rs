@@ -132,7 +132,7 @@ impl Bench {
                 registry: Arc::new(WorkerRegistry::new(config.breaker, |_| {})),
                 upstream,
                 clock: Clock::start(),
-                metrics: Arc::new(Metrics::new(&[])),
+                metrics: Arc::new(Metrics::default()),
             },
             cancel: CancellationToken::new(),
             tasks: JoinSet::new(),

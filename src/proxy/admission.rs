@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::AdmissionSettings;
@@ -25,13 +26,16 @@ pub enum Refused {
 pub struct Admission {
     places: Option<Arc<Semaphore>>,
     waiting: AtomicUsize,
+    /// The same for whoever looks.
+    queued: IntGauge,
     queue_size: usize,
     queue_timeout: Duration,
     rate: Option<DefaultDirectRateLimiter>,
 }
 
 impl Admission {
-    pub fn new(settings: &AdmissionSettings) -> Self {
+    /// `queued` is kept at the number of requests that wait.
+    pub fn new(settings: &AdmissionSettings, queued: IntGauge) -> Self {
         let places = settings
             .max_concurrent_requests
             .map(|n| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS))));
@@ -39,6 +43,7 @@ impl Admission {
         Self {
             places,
             waiting: AtomicUsize::new(0),
+            queued,
             queue_size: settings.queue_size,
             queue_timeout: settings.queue_timeout,
             rate: rate.map(|per_second| RateLimiter::direct(Quota::per_second(per_second))),
@@ -56,7 +61,7 @@ impl Admission {
         if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
             return Ok(Some(permit));
         }
-        let _waiting = Waiting::join(&self.waiting, self.queue_size).ok_or(Refused::QueueFull)?;
+        let _waiting = Waiting::join(self).ok_or(Refused::QueueFull)?;
         match tokio::time::timeout(self.queue_timeout, Arc::clone(places).acquire_owned()).await {
             Ok(permit) => Ok(Some(permit.expect("the semaphore is never closed"))),
             Err(_) => Err(Refused::TimedOut),
@@ -65,20 +70,25 @@ impl Admission {
 }
 
 /// A place in the line, given back on drop: also when the client leaves it.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a Admission);
 
 impl<'a> Waiting<'a> {
-    fn join(line: &'a AtomicUsize, longest: usize) -> Option<Self> {
+    fn join(admission: &'a Admission) -> Option<Self> {
+        let (line, longest) = (&admission.waiting, admission.queue_size);
         let joined = line.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| {
             (n < longest).then_some(n + 1)
         });
-        joined.is_ok().then_some(Self(line))
+        joined.is_ok().then(|| {
+            admission.queued.inc();
+            Self(admission)
+        })
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.queued.dec();
     }
 }
 
@@ -86,20 +96,28 @@ impl Drop for Waiting<'_> {
 mod tests {
     use super::*;
 
+    fn gauge() -> IntGauge {
+        IntGauge::new("queued", "Requests that wait").unwrap()
+    }
+
     fn admission(places: usize, queue_size: usize) -> Admission {
-        Admission::new(&AdmissionSettings {
+        let settings = AdmissionSettings {
             max_concurrent_requests: Some(places),
             queue_size,
             queue_timeout: Duration::from_secs(60),
             rate_limit_per_second: None,
-        })
+        };
+        Admission::new(&settings, gauge())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_router_queues_then_refuses_then_gives_up() {
         let admission = admission(1, 1);
         let held = admission.admit().await.unwrap();
-        let (second, third) = tokio::join!(admission.admit(), admission.admit());
+        let look = async { admission.queued.get() };
+        let (second, third, queued) = tokio::join!(admission.admit(), admission.admit(), look);
+        assert_eq!(queued, 1);
+        assert_eq!(admission.queued.get(), 0);
         assert_eq!(second.unwrap_err(), Refused::TimedOut);
         assert_eq!(third.unwrap_err(), Refused::QueueFull);
         drop(held);
@@ -108,12 +126,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_rate_limit_refuses_what_comes_too_fast() {
-        let admission = Admission::new(&AdmissionSettings {
+        let settings = AdmissionSettings {
             max_concurrent_requests: None,
             queue_size: 0,
             queue_timeout: Duration::from_secs(1),
             rate_limit_per_second: Some(1),
-        });
+        };
+        let admission = Admission::new(&settings, gauge());
         assert!(admission.admit().await.is_ok());
         assert_eq!(admission.admit().await.unwrap_err(), Refused::RateLimited);
     }

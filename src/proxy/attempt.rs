@@ -3,13 +3,17 @@
 //! Both legs are sent at once. Whichever fails first fails the attempt, and dropping the other closes its connection.
 //! A client that leaves drops the whole future and with it both legs.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use policies::worker::Role;
+use tokio::time::Instant;
 
 use super::abort::AbortGuard;
 use super::failure::Failure;
 use super::leg::{Answer, Leg, Limits, Opened, PrefillLeg};
 use super::logprobs::PromptLogprobs;
+use super::outcome::PrefillTimes;
 use crate::upstream::Upstream;
 
 /// How long a complete answer waits for the response of its prefill, which ends at about the same time for an answer
@@ -32,6 +36,7 @@ pub struct Committed {
     pub opened: Opened,
     /// The prefill leg where it hasn't ended: whoever relays the stream drives it on.
     pub prefill: Option<PrefillLeg>,
+    pub prefill_times: Option<PrefillTimes>,
     /// What to put into each event.
     pub merge: Option<PromptLogprobs>,
     pub abort: AbortGuard,
@@ -39,7 +44,11 @@ pub struct Committed {
 
 impl Legs {
     pub async fn run(mut self, upstream: &Upstream) -> Result<Committed, Failure> {
-        let prefill_id = self.prefill.as_ref().map(|leg| leg.worker().id);
+        let mut prefill_times = self.prefill.as_ref().map(|leg| PrefillTimes {
+            worker: Arc::clone(leg.worker()),
+            sent: Instant::now(),
+            ended: None,
+        });
         for leg in self.prefill.iter().chain([&self.serving]) {
             self.abort.watch(leg.worker());
         }
@@ -67,8 +76,9 @@ impl Legs {
                 },
             }
             prefill = None;
-            if let Some(id) = prefill_id {
-                self.abort.forget(id);
+            if let Some(times) = &mut prefill_times {
+                times.ended = Some(Instant::now());
+                self.abort.forget(times.worker.id);
             }
         };
         let whole = matches!(opened.answer, Answer::Whole(_));
@@ -82,6 +92,9 @@ impl Legs {
             if let Ok(done) = tokio::time::timeout(limit, ended_prefill(&mut prefill)).await {
                 prefill_body = done.map_err(|failure| ended_all(&mut self.abort, failure))?;
                 prefill = None;
+                if let Some(times) = &mut prefill_times {
+                    times.ended = Some(Instant::now());
+                }
             }
         }
         let merge = self.merge_logprobs.then(|| {
@@ -98,6 +111,7 @@ impl Legs {
         Ok(Committed {
             opened,
             prefill,
+            prefill_times,
             merge,
             abort: self.abort,
         })

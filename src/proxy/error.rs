@@ -40,20 +40,52 @@ impl RouteError {
     }
 }
 
+impl RouteError {
+    /// The error's code, for programs and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Body { .. } => "invalid_body",
+            Self::Request(_) => "invalid_request",
+            Self::Refused(refused) => refused.code(),
+            Self::NoWorker(_) => "server_selection_failed",
+            Self::NotImplemented(_) => "not_implemented",
+            Self::Failed(failure) => failure.code(),
+        }
+    }
+
+    /// Whether the client asked for something that no worker could have answered.
+    pub fn is_clients_mistake(&self) -> bool {
+        match self {
+            Self::Body { .. } | Self::Request(_) | Self::NotImplemented(_) => true,
+            Self::Failed(failure) => failure.blames().is_none() && !failure.is_retryable(),
+            Self::Refused(_) | Self::NoWorker(_) => false,
+        }
+    }
+}
+
+impl Refused {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::TimedOut => "queue_timeout",
+            Self::RateLimited => "rate_limited",
+        }
+    }
+}
+
 impl IntoResponse for RouteError {
     fn into_response(self) -> Response {
+        let code = self.code();
         match self {
-            Self::Body { status, message } => error_response(status, "invalid_body", &message),
-            Self::Request(error) => error_response(
-                StatusCode::BAD_REQUEST,
-                "invalid_request",
-                &error.to_string(),
-            ),
+            Self::Body { status, message } => error_response(status, code, &message),
+            Self::Request(error) => {
+                error_response(StatusCode::BAD_REQUEST, code, &error.to_string())
+            }
             Self::Refused(refused) => refusal(refused),
             Self::NoWorker(none) => no_worker(none),
             Self::NotImplemented(path) => error_response(
                 StatusCode::NOT_IMPLEMENTED,
-                "not_implemented",
+                code,
                 &format!(
                     "{path} is not implemented for prefill/decode pairs; serve it from regular workers"
                 ),
@@ -64,24 +96,21 @@ impl IntoResponse for RouteError {
 }
 
 fn refusal(refused: Refused) -> Response {
-    let (status, code, message) = match refused {
+    let (status, message) = match refused {
         Refused::QueueFull => (
             StatusCode::TOO_MANY_REQUESTS,
-            "queue_full",
             "as many requests as may (--max-concurrent-requests, --queue-size) are in the router; try again later",
         ),
         Refused::TimedOut => (
             StatusCode::REQUEST_TIMEOUT,
-            "queue_timeout",
             "no place came free within --queue-timeout-secs; try again later",
         ),
         Refused::RateLimited => (
             StatusCode::TOO_MANY_REQUESTS,
-            "rate_limited",
             "more requests a second than --rate-limit-tokens-per-second lets in; try again later",
         ),
     };
-    retry_soon(error_response(status, code, message))
+    retry_soon(error_response(status, refused.code(), message))
 }
 
 fn no_worker(none: NoWorker) -> Response {

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use policies::route::RouteRequest;
 use policies::worker::{Role, WorkerId};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::abort::{AbortGuard, Aborter};
 use super::admission::Admission;
@@ -22,19 +23,18 @@ use super::error::RouteError;
 use super::failure::Failure;
 use super::headers;
 use super::leg::{Answer, HELD_ANSWER, Leg, Limits};
-use super::outcome::{Accepted, Outcome};
+use super::meter::StreamMeter;
+use super::outcome::Accepted;
 use super::pick::{Picked, Picker, Policies, Tried};
 use super::relay::{Handover, Relay};
 use super::request::RequestView;
 use super::retry;
+use super::tokens;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Outcome, RequestLabels, Telemetry, TokenCount, journal};
 use crate::upstream::{Segments, Upstream, UpstreamRequest};
-use crate::workers::{Worker, WorkerRegistry};
-
-/// The model label of a request that names none, as the peer has it.
-const NO_MODEL: &str = "default";
+use crate::workers::{Transition, Worker, WorkerRegistry};
 
 /// What every request shares.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Proxy {
     pub policies: Arc<Policies>,
     pub upstream: Upstream,
     pub clock: Clock,
-    pub metrics: Arc<Metrics>,
+    pub telemetry: Arc<Telemetry>,
     pub admission: Admission,
     pub aborter: Aborter,
     /// Workers to be checked at once: a leg could not reach them.
@@ -92,6 +92,8 @@ struct Routed<'a> {
     headers: &'a HeaderMap,
     body: &'a Bytes,
     view: &'a RequestView<'a>,
+    model: &'a str,
+    prompt_tokens: u32,
 }
 
 impl Proxy {
@@ -101,6 +103,7 @@ impl Proxy {
         headers: &HeaderMap,
         body: Result<Bytes, BytesRejection>,
     ) -> Result<Response, RouteError> {
+        let received = Instant::now();
         let paired = self.config.fleet.mode == Mode::Pd;
         if paired && !endpoint.runs_on_pair() {
             return Err(RouteError::NotImplemented(endpoint.path()));
@@ -111,35 +114,50 @@ impl Proxy {
         })?;
         let view = RequestView::parse(endpoint, &body).map_err(RouteError::Request)?;
         let permit = self.admission.admit().await;
-        let result = if permit.is_ok() {
-            "allowed"
-        } else {
-            "rejected"
-        };
-        self.metrics.rate_limit.with_label_values(&[result]).inc();
+        self.telemetry.metrics.http.admitted(permit.is_ok());
         let permit = permit.map_err(RouteError::Refused)?;
 
-        let model = view.model.as_deref().unwrap_or(NO_MODEL);
-        let mut accepted = Accepted::new(endpoint, Arc::clone(&self.metrics), permit);
-        self.metrics
-            .accepted(endpoint.path(), model, paired, view.stream);
+        let labels = RequestLabels {
+            endpoint: endpoint.path(),
+            model: self
+                .telemetry
+                .metrics
+                .requests
+                .model_label(view.model.as_deref()),
+            paired,
+            streamed: view.stream,
+        };
+        let model = Arc::clone(&labels.model);
+        let prompt_tokens = tokens::estimate(view.prompt);
+        let mut accepted = Accepted::new(
+            Arc::clone(&self.telemetry),
+            self.clock,
+            labels,
+            received,
+            prompt_tokens,
+            permit,
+        );
         let routed = Routed {
             endpoint,
             paired,
             headers,
             body: &body,
             view: &view,
+            model: &model,
+            prompt_tokens,
         };
-        let committed = match self.with_retries(&routed).await {
-            Ok(committed) => committed,
+        match self.with_retries(&routed).await {
+            Ok(committed) => Ok(self.respond(committed, accepted, &routed)),
             Err(error) => {
-                accepted.ends(Outcome::Failed);
-                return Err(error);
+                let outcome = if error.is_clients_mistake() {
+                    Outcome::Refused
+                } else {
+                    Outcome::Failed
+                };
+                accepted.fails(outcome, error.code());
+                Err(error)
             }
-        };
-        self.metrics
-            .answered(endpoint.path(), model, paired, accepted.age());
-        Ok(self.respond(committed, accepted, serving_role(paired)))
+        }
     }
 
     /// Attempts until one commits. Nothing has reached the client, so another pair may try from the beginning.
@@ -160,23 +178,14 @@ impl Proxy {
             if !error.is_retryable() {
                 return Err(error);
             }
+            let metrics = &self.telemetry.metrics.requests;
             if attempt >= self.config.retry.max_attempts {
-                self.metrics
-                    .retries_exhausted
-                    .with_label_values(&[role, routed.endpoint.path()])
-                    .inc();
+                metrics.retries_exhausted(role, routed.endpoint.path());
                 return Err(error);
             }
-            self.metrics
-                .retries
-                .with_label_values(&[role, routed.endpoint.path()])
-                .inc();
-            tokio::time::sleep(retry::backoff(
-                &self.config.retry,
-                attempt - 1,
-                fastrand::f64(),
-            ))
-            .await;
+            let pause = retry::backoff(&self.config.retry, attempt - 1, fastrand::f64());
+            metrics.retried(role, routed.endpoint.path(), attempt, pause);
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -221,9 +230,12 @@ impl Proxy {
             }
         };
         let headers = headers::to_worker(routed.headers);
-        let model = routed.view.model.as_deref().unwrap_or(NO_MODEL);
         let leg = |role, picked: Picked| {
-            self.metrics.picked(role, model, self.policies.name(role));
+            let policy = self.policies.name(role);
+            self.telemetry
+                .metrics
+                .workers
+                .picked(role, routed.model, policy);
             let url = picked.ticket.worker().url.join(routed.endpoint.path());
             let request = UpstreamRequest {
                 method: http::Method::POST,
@@ -233,7 +245,7 @@ impl Proxy {
             };
             Leg {
                 role,
-                ticket: picked.ticket,
+                ticket: picked.ticket.carrying(routed.prompt_tokens),
                 request,
             }
         };
@@ -268,21 +280,34 @@ impl Proxy {
         self: &Arc<Self>,
         committed: Committed,
         mut accepted: Accepted,
-        role: Role,
+        routed: &Routed<'_>,
     ) -> Response {
         let Committed {
             opened,
             prefill,
+            prefill_times,
             merge,
             abort,
         } = committed;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = opened.head.status;
         *response.headers_mut() = headers::to_client(&opened.head.headers);
-        if matches!(opened.answer, Answer::Whole(_)) {
+        accepted.committed(opened.ticket.worker(), prefill_times);
+        if let Answer::Whole(answer) = &opened.answer {
             self.leg_succeeded(opened.ticket.worker());
             accepted.ends(Outcome::Completed);
+            if let Some((output, prompt)) = tokens::in_answer(answer) {
+                let output = TokenCount {
+                    tokens: output,
+                    reported: true,
+                };
+                accepted.counted(output, Some(prompt), None);
+            }
         }
+        let meter = (!self.config.metrics.disable_stream_metrics
+            && matches!(opened.answer, Answer::Stream { .. }))
+        .then(|| self.meter(opened.ticket.worker(), routed));
+        let role = serving_role(routed.paired);
         let handover = |accepted, rest| Handover {
             proxy: Arc::clone(self),
             accepted,
@@ -301,40 +326,67 @@ impl Proxy {
                     .headers_mut()
                     .entry("cache-control")
                     .or_insert(HeaderValue::from_static("no-cache"));
-                Body::new(Relay::stream(handover(accepted, rest), start, merge))
+                Body::new(Relay::stream(handover(accepted, rest), start, merge, meter))
             }
         };
         response
     }
 
+    fn meter(&self, worker: &Arc<Worker>, routed: &Routed<'_>) -> StreamMeter {
+        StreamMeter::new(
+            &self.telemetry.metrics,
+            self.clock,
+            Arc::clone(worker),
+            routed.endpoint,
+            routed.view.batch.rooms(),
+            Instant::now(),
+        )
+    }
+
     /// The metrics as Prometheus reads them.
     pub fn metrics_text(&self) -> Vec<u8> {
-        let now = self.clock.now();
-        self.metrics.render(&self.registry.snapshot(), |worker| {
-            worker.breaker.state(now)
-        })
+        self.telemetry
+            .metrics
+            .render(&self.registry.snapshot(), self.clock.now())
     }
 
     pub(super) fn leg_succeeded(&self, worker: &Worker) {
-        if let Some(change) = worker.breaker.succeeded(self.clock.now()) {
-            self.metrics.breaker_changed(worker.url.as_str(), change);
-        }
+        let change = worker.breaker.succeeded(self.clock.now());
+        self.breaker_told(worker, true, change);
     }
 
     /// Counts a failed leg and charges the breaker of the worker that it speaks against.
     pub(super) fn leg_failed(&self, failure: &Failure) {
-        self.metrics.leg_failed(failure.role, failure.kind());
+        let workers = &self.telemetry.metrics.workers;
+        workers.leg_failed(failure.role, failure.kind());
         if failure.is_unreachable() {
             // A full channel means that checks are under way already.
             let _ = self.suspects.try_send(failure.worker.id);
         }
         // Decode speaking against its prefill names no worker that this failure knows: nobody is charged.
-        if failure.blames() == Some(failure.role)
-            && let Some(change) = failure.worker.breaker.failed(self.clock.now())
-        {
-            tracing::warn!(worker = %failure.worker.url, error = failure.message(), "circuit breaker opened");
-            self.metrics
-                .breaker_changed(failure.worker.url.as_str(), change);
+        if failure.blames() == Some(failure.role) {
+            let change = failure.worker.breaker.failed(self.clock.now());
+            if change.is_some() {
+                tracing::warn!(worker = %failure.worker.url, error = failure.message(), "circuit breaker opened");
+            }
+            self.breaker_told(&failure.worker, false, change);
+        }
+    }
+
+    fn breaker_told(&self, worker: &Worker, success: bool, change: Option<Transition>) {
+        self.telemetry
+            .metrics
+            .workers
+            .breaker_told(worker, success, change);
+        if let Some(change) = change {
+            let event = journal::Event {
+                kind: journal::Kind::Breaker,
+                worker: Some(worker.url.as_str().into()),
+                from: Some(change.from.as_str()),
+                to: Some(change.to.as_str()),
+                reason: None,
+            };
+            self.telemetry.journal.note(self.clock.now(), event);
         }
     }
 }

@@ -1,80 +1,181 @@
-//! How an accepted request ends: in exactly one way, whatever happens.
+//! An accepted request: how it goes, by the clock, and how it ends, in exactly one way.
+//!
+//! It travels with the request from the handler into the response body, and its drop is the one place where a request is
+//! concluded: outcome, durations, tokens, and whether it was good.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use policies::time::Timestamp;
+use policies::worker::{Role, WorkerId};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::endpoint::Endpoint;
-use crate::telemetry::Metrics;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The whole answer was handed to the client's connection.
-    Completed,
-    /// The client got an error.
-    Failed,
-    /// The client left first.
-    ClientGone,
-}
-
-impl Outcome {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::ClientGone => "client_gone",
-        }
-    }
-}
+use crate::clock::Clock;
+use crate::telemetry::{FinishedRequest, Outcome, RequestLabels, Telemetry, TokenCount};
+use crate::workers::Worker;
 
 /// An accepted request. Its drop records the outcome: `ClientGone`, unless somebody said better before.
 #[derive(Debug)]
 pub struct Accepted {
-    endpoint: Endpoint,
-    metrics: Arc<Metrics>,
-    since: Instant,
+    telemetry: Arc<Telemetry>,
+    clock: Clock,
+    labels: RequestLabels,
+    /// When its last byte was read.
+    received: Instant,
+    queue_wait: Duration,
+    first_token: Option<Instant>,
+    prefill: Option<PrefillTimes>,
+    serving: Option<WorkerId>,
+    prompt: TokenCount,
+    output: TokenCount,
+    tpot: Option<Duration>,
     outcome: Outcome,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+/// A prefill leg by the clock.
+#[derive(Debug, Clone)]
+pub struct PrefillTimes {
+    pub worker: Arc<Worker>,
+    pub sent: Instant,
+    /// `None` while it runs.
+    pub ended: Option<Instant>,
+}
+
 impl Accepted {
+    /// A request whose last byte was read at `received` and which was let in just now. `prompt_tokens` is an estimate.
     pub fn new(
-        endpoint: Endpoint,
-        metrics: Arc<Metrics>,
+        telemetry: Arc<Telemetry>,
+        clock: Clock,
+        labels: RequestLabels,
+        received: Instant,
+        prompt_tokens: u32,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        metrics
-            .in_flight
-            .with_label_values(&[endpoint.path()])
-            .inc();
+        telemetry.metrics.requests.accepted(&labels);
         Self {
-            endpoint,
-            metrics,
-            since: Instant::now(),
+            telemetry,
+            clock,
+            labels,
+            received,
+            queue_wait: received.elapsed(),
+            first_token: None,
+            prefill: None,
+            serving: None,
+            prompt: TokenCount {
+                tokens: prompt_tokens,
+                reported: false,
+            },
+            output: TokenCount::default(),
+            tpot: None,
             outcome: Outcome::ClientGone,
             _permit: permit,
         }
     }
 
-    pub fn age(&self) -> Duration {
-        self.since.elapsed()
+    /// An attempt's answer is what the client gets.
+    pub fn committed(&mut self, serving: &Worker, prefill: Option<PrefillTimes>) {
+        self.serving = Some(serving.id);
+        self.prefill = prefill;
+        self.telemetry
+            .metrics
+            .requests
+            .answered(&self.labels, self.received.elapsed());
+        if let Some(prefill) = &self.prefill
+            && let Some(ended) = prefill.ended
+        {
+            let took = ended - prefill.sent;
+            self.telemetry
+                .metrics
+                .workers
+                .prefilled(&prefill.worker, took);
+        }
+    }
+
+    /// The prefill leg ended after the commit.
+    pub fn prefill_ended(&mut self, now: Instant) {
+        if let Some(prefill) = &mut self.prefill {
+            prefill.ended = Some(now);
+            let took = now - prefill.sent;
+            self.telemetry
+                .metrics
+                .workers
+                .prefilled(&prefill.worker, took);
+        }
+    }
+
+    /// The first token goes to the client.
+    pub fn first_token(&mut self, now: Instant, serving: &Worker, role: Role) {
+        self.first_token = Some(now);
+        let ttft = now - self.received;
+        let at = self.clock.at(now);
+        let metrics = &self.telemetry.metrics;
+        metrics.requests.first_token(&self.labels, ttft);
+        metrics.workers.first_token(serving, role, ttft);
+        serving.stats.ttft.record(at, ttft, 1);
+        if let Some(prefill) = &self.prefill {
+            metrics
+                .workers
+                .first_token(&prefill.worker, Role::Prefill, ttft);
+            prefill.worker.stats.ttft.record(at, ttft, 1);
+            // A leg that still runs has sent its KV all the same.
+            let gap = prefill
+                .ended
+                .map_or(Duration::ZERO, |ended| now.saturating_duration_since(ended));
+            metrics.workers.kv_transferred(serving, gap);
+        }
+    }
+
+    /// What was counted of the answer.
+    pub fn counted(&mut self, output: TokenCount, prompt: Option<u32>, tpot: Option<Duration>) {
+        self.output = output;
+        self.tpot = tpot;
+        if let Some(tokens) = prompt {
+            self.prompt = TokenCount {
+                tokens,
+                reported: true,
+            };
+        }
     }
 
     /// How it ended, should nothing else happen.
     pub fn ends(&mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
+
+    /// It ended without an answer, in an error that the client can tell by `code`.
+    pub fn fails(&mut self, outcome: Outcome, code: &str) {
+        self.ends(outcome);
+        self.telemetry.metrics.requests.failed(&self.labels, code);
+    }
+
+    fn conclude(&self, at: Timestamp) -> FinishedRequest {
+        FinishedRequest {
+            endpoint: self.labels.endpoint,
+            streamed: self.labels.streamed,
+            outcome: self.outcome,
+            at,
+            queue_wait: self.queue_wait,
+            total: self.received.elapsed(),
+            ttft: self.first_token.map(|first| first - self.received),
+            tpot: self.tpot,
+            prompt: self.prompt,
+            output: self.output,
+            prefill: self.prefill.as_ref().map(|prefill| prefill.worker.id),
+            serving: self.serving,
+        }
+    }
 }
 
 impl Drop for Accepted {
     fn drop(&mut self) {
-        let endpoint = self.endpoint.path();
-        self.metrics
-            .request_outcomes
-            .with_label_values(&[endpoint, self.outcome.as_str()])
-            .inc();
-        self.metrics.in_flight.with_label_values(&[endpoint]).dec();
+        let finished = self.conclude(self.clock.now());
+        let verdict = self.telemetry.slo.judge(&finished);
+        self.telemetry
+            .metrics
+            .requests
+            .finished(&self.labels, &finished, verdict);
+        self.telemetry.finished.push(finished);
     }
 }

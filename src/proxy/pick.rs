@@ -187,9 +187,7 @@ impl Candidates for Live<'_> {
             id: worker.id,
             key: worker.key,
             in_flight: worker.in_flight(),
-            reported_tokens: worker
-                .load(self.now, self.load_interval)
-                .map(|reading| reading.tokens),
+            reported_tokens: worker.reported_tokens(self.now, self.load_interval),
         })
     }
 }

@@ -21,8 +21,10 @@ use super::failure::{Cause, Failure};
 use super::handler::Proxy;
 use super::leg::PrefillLeg;
 use super::logprobs::PromptLogprobs;
-use super::outcome::{Accepted, Outcome};
+use super::meter::StreamMeter;
+use super::outcome::Accepted;
 use super::sse::{self, EventScanner};
+use crate::telemetry::Outcome;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::workers::{Ticket, Worker};
 
@@ -50,6 +52,8 @@ struct Events {
     held: Vec<Bytes>,
     held_bytes: usize,
     merge: Option<PromptLogprobs>,
+    /// `None` where streams are not to be measured.
+    meter: Option<StreamMeter>,
     /// The worker reported an error inside the stream.
     failed: bool,
 }
@@ -79,11 +83,14 @@ impl Relay {
         handover: Handover,
         start: impl IntoIterator<Item = Bytes>,
         merge: Option<PromptLogprobs>,
+        meter: Option<StreamMeter>,
     ) -> Self {
-        let events = Events::new(merge, handover.proxy.config.server.max_payload_size);
+        let mut events = Events::new(merge, handover.proxy.config.server.max_payload_size);
+        events.meter = meter;
         let mut relay = Self::new(handover, Some(events));
+        let now = Instant::now();
         for piece in start {
-            relay.take(piece);
+            relay.take(piece, now);
         }
         relay
     }
@@ -108,10 +115,16 @@ impl Relay {
     }
 
     /// Takes a piece from the worker into the queue.
-    fn take(&mut self, piece: Bytes) {
-        match &mut self.events {
-            None => self.queue.push_back(piece),
-            Some(events) => events.take(piece, &mut self.queue),
+    fn take(&mut self, piece: Bytes, now: Instant) {
+        let Some(events) = &mut self.events else {
+            self.queue.push_back(piece);
+            return;
+        };
+        let began = events.has_token();
+        events.take(piece, &mut self.queue, now);
+        if !began && events.has_token() {
+            self.accepted
+                .first_token(now, self.ticket.worker(), self.role);
         }
     }
 
@@ -168,6 +181,7 @@ impl Relay {
             return;
         };
         self.prefill = None;
+        self.accepted.prefill_ended(Instant::now());
         if let Err(failure) = done {
             self.proxy.leg_failed(&failure);
             tracing::warn!(worker = %failure.worker.url, error = failure.message(), "prefill failed after decode began");
@@ -186,8 +200,16 @@ impl Events {
             held: Vec::new(),
             held_bytes: 0,
             merge,
+            meter: None,
             failed: false,
         }
+    }
+
+    /// Whether a token has come.
+    fn has_token(&self) -> bool {
+        self.meter
+            .as_ref()
+            .is_some_and(|meter| meter.first_token().is_some())
     }
 
     fn hold(&mut self, piece: Bytes, queue: &mut VecDeque<Bytes>) {
@@ -203,15 +225,19 @@ impl Events {
         self.held_bytes = 0;
     }
 
-    fn take(&mut self, piece: Bytes, queue: &mut VecDeque<Bytes>) {
+    fn take(&mut self, piece: Bytes, queue: &mut VecDeque<Bytes>, now: Instant) {
         let Self {
             scanner,
             merge,
+            meter,
             failed,
             ..
         } = self;
         let ended = scanner.feed(&piece, |event| {
             *failed |= sse::error_in(event).is_some();
+            if let Some(meter) = meter {
+                meter.event(event, now);
+            }
             if let Some(merge) = merge {
                 queue.push_back(merge.merge_event(event));
             }
@@ -229,6 +255,20 @@ impl Events {
         } else {
             queue.push_back(piece.slice(..ended));
             self.hold(piece.slice(ended..), queue);
+        }
+    }
+}
+
+/// What was counted goes to the request that concludes next: `accepted` is dropped after this.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let meter = self
+            .events
+            .as_ref()
+            .and_then(|events| events.meter.as_ref());
+        if let Some(meter) = meter {
+            self.accepted
+                .counted(meter.output(), meter.prompt(), meter.tpot());
         }
     }
 }
@@ -252,8 +292,9 @@ impl Body for Relay {
             };
             let broken = match rest.poll_data(context) {
                 Poll::Ready(Some(Ok(piece))) => {
-                    this.idle.touch();
-                    this.take(piece);
+                    let now = Instant::now();
+                    this.idle.touch(now);
+                    this.take(piece, now);
                     continue;
                 }
                 Poll::Ready(None) => {
@@ -296,8 +337,8 @@ impl IdleTimer {
         }
     }
 
-    fn touch(&mut self) {
-        self.last = Instant::now();
+    fn touch(&mut self, now: Instant) {
+        self.last = now;
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -322,7 +363,7 @@ mod tests {
         let mut queue = VecDeque::new();
         let piece = Bytes::from(vec![b'x'; 1024 * 1024]);
         for _ in 0..40 {
-            events.take(piece.clone(), &mut queue);
+            events.take(piece.clone(), &mut queue, Instant::now());
             assert!(events.held_bytes <= sse::LONGEST_EVENT);
         }
         let passed: usize = queue.iter().map(Bytes::len).sum();
@@ -333,9 +374,10 @@ mod tests {
     fn a_half_written_event_is_held_until_it_is_whole() {
         let mut events = Events::new(None, usize::MAX);
         let mut queue = VecDeque::new();
-        events.take(Bytes::from_static(b"data: a\n\ndata: b"), &mut queue);
+        let now = Instant::now();
+        events.take(Bytes::from_static(b"data: a\n\ndata: b"), &mut queue, now);
         assert_eq!(queue, [&b"data: a\n\n"[..]]);
-        events.take(Bytes::from_static(b"\n\n"), &mut queue);
+        events.take(Bytes::from_static(b"\n\n"), &mut queue, now);
         assert_eq!(
             queue.iter().flatten().copied().collect::<Vec<_>>(),
             b"data: a\n\ndata: b\n\n"

@@ -37,15 +37,47 @@ pub struct Change {
     pub to: WorkerState,
 }
 
-/// Called with a worker whose past is void: it left the set or changed its role.
-type Retired = dyn Fn(WorkerId) + Send + Sync;
+/// What became of a worker, for whoever keeps something about it or shows it.
+#[derive(Debug, Clone, Copy)]
+pub enum Notice<'a> {
+    Added {
+        worker: &'a Worker,
+        role: Role,
+    },
+    State {
+        worker: &'a Worker,
+        role: Role,
+        change: Change,
+    },
+    Role {
+        worker: &'a Worker,
+        from: Role,
+        to: Role,
+    },
+}
+
+impl Notice<'_> {
+    /// The worker whose past is void: it left the set or changed its role.
+    pub fn retires(&self) -> Option<WorkerId> {
+        match self {
+            Self::State { worker, change, .. } if change.to == WorkerState::Removed => {
+                Some(worker.id)
+            }
+            Self::Role { worker, .. } => Some(worker.id),
+            Self::Added { .. } | Self::State { .. } => None,
+        }
+    }
+}
+
+/// Called after each change, in their order. It must not change the registry.
+type Watcher = dyn Fn(Notice<'_>) + Send + Sync;
 
 pub struct WorkerRegistry {
     set: ArcSwap<WorkerSet>,
     write: Mutex<()>,
     next_id: AtomicU64,
     breaker: BreakerSettings,
-    retired: Box<Retired>,
+    watcher: Box<Watcher>,
 }
 
 impl fmt::Debug for WorkerRegistry {
@@ -59,14 +91,14 @@ impl fmt::Debug for WorkerRegistry {
 impl WorkerRegistry {
     pub fn new(
         breaker: BreakerSettings,
-        retired: impl Fn(WorkerId) + Send + Sync + 'static,
+        watcher: impl Fn(Notice<'_>) + Send + Sync + 'static,
     ) -> Self {
         Self {
             set: ArcSwap::default(),
             write: Mutex::new(()),
             next_id: AtomicU64::new(1),
             breaker,
-            retired: Box::new(retired),
+            watcher: Box::new(watcher),
         }
     }
 
@@ -97,6 +129,10 @@ impl WorkerRegistry {
             },
         });
         self.set.store(Arc::new(WorkerSet::new(members)));
+        (self.watcher)(Notice::Added {
+            worker: &worker,
+            role: spec.role,
+        });
         Ok(worker)
     }
 
@@ -106,7 +142,7 @@ impl WorkerRegistry {
         let _writing = self.write.lock();
         let old = self.set.load();
         let member = old.by_id(id)?;
-        let (worker, from) = (Arc::clone(&member.worker), member.state);
+        let (worker, role, from) = (Arc::clone(&member.worker), member.role, member.state);
         let to = lifecycle::next(from, event)?;
         let members = match to {
             WorkerState::Removed => old
@@ -123,29 +159,39 @@ impl WorkerRegistry {
         } else {
             worker.close();
         }
-        if to == WorkerState::Removed {
-            (self.retired)(id);
-        }
+        let change = Change { from, to };
+        (self.watcher)(Notice::State {
+            worker: &worker,
+            role,
+            change,
+        });
         tracing::info!(worker = %worker.url, from = from.as_str(), to = to.as_str(), "worker changed state");
-        Some(Change { from, to })
+        Some(change)
     }
 
     /// Gives an empty worker its new role. The lifecycle has to be in `Switching`.
     pub fn set_role(&self, id: WorkerId, role: Role, bootstrap: &Bootstrap) -> bool {
         let _writing = self.write.lock();
         let old = self.set.load();
-        if old
+        let Some(member) = old
             .by_id(id)
-            .is_none_or(|member| member.state != WorkerState::Switching)
-        {
+            .filter(|member| member.state == WorkerState::Switching)
+        else {
             return false;
-        }
+        };
+        let (worker, from) = (Arc::clone(&member.worker), member.role);
         let members = with_member(&old, id, |member| {
             member.role = role;
             member.bootstrap = bootstrap.clone();
         });
         self.set.store(Arc::new(WorkerSet::new(members)));
-        (self.retired)(id);
+        worker.stats.clear_latencies();
+        (self.watcher)(Notice::Role {
+            worker: &worker,
+            from,
+            to: role,
+        });
+        tracing::info!(worker = %worker.url, from = from.as_str(), to = role.as_str(), "worker changed its role");
         true
     }
 
@@ -245,7 +291,7 @@ mod tests {
         let retired = Arc::new(Mutex::new(Vec::new()));
         let registry = WorkerRegistry::new(crate::config::Config::default().breaker, {
             let retired = Arc::clone(&retired);
-            move |id| retired.lock().push(id)
+            move |notice| retired.lock().extend(notice.retires())
         });
         let worker = registry.add(&spec("http://a:1", Role::Prefill)).unwrap();
         let bootstrap = Bootstrap {

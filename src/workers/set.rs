@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use policies::lifecycle::WorkerState;
+use policies::time::Timestamp;
 use policies::worker::{Role, WorkerId};
 use uuid::Uuid;
 
+use super::window::Latencies;
 use super::worker::{Bootstrap, Worker};
 
 /// A worker as it stands in one snapshot.
@@ -71,12 +73,35 @@ impl WorkerSet {
         }
     }
 
+    /// The latencies of the last minute, all workers together.
+    pub fn latencies(&self, now: Timestamp) -> FleetLatencies {
+        let mut fleet = FleetLatencies::default();
+        for member in &self.members {
+            let stats = &member.worker.stats;
+            if member.role != Role::Prefill {
+                // Each request is in two windows, its prefill's and its decode's.
+                stats.ttft.add_to(now, &mut fleet.ttft);
+            }
+            stats.itl.add_to(now, &mut fleet.itl);
+        }
+        fleet
+    }
+
     pub fn count(&self, role: Role) -> usize {
         self.members
             .iter()
             .filter(|member| member.role == role)
             .count()
     }
+}
+
+/// What all workers together took in the last minute.
+#[derive(Debug, Default)]
+pub struct FleetLatencies {
+    /// To the first token, one a request.
+    pub ttft: Latencies,
+    /// Between tokens, one a token.
+    pub itl: Latencies,
 }
 
 /// The serving workers of one role, in registration order.

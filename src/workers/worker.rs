@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use policies::time::Timestamp;
 use policies::worker::{Role, WorkerId};
 use tokio::sync::Notify;
@@ -16,6 +16,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::breaker::Breaker;
 use super::gate::Gate;
+use super::report::LoadReport;
+use super::stats::WorkerStats;
 use crate::config::BreakerSettings;
 
 /// A load reading older than this many poll intervals says nothing any more.
@@ -162,13 +164,6 @@ pub struct Bootstrap {
     pub port: Option<u16>,
 }
 
-/// A worker's own count of the tokens it holds, and when it was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoadReading {
-    pub tokens: u64,
-    pub at: Timestamp,
-}
-
 /// A worker. Shared by every snapshot that it is in and every request in flight on it.
 #[derive(Debug)]
 pub struct Worker {
@@ -184,7 +179,11 @@ pub struct Worker {
     gate: Gate,
     drained: Notify,
     metadata: ArcSwap<WorkerMetadata>,
-    load: LoadCell,
+    pub stats: WorkerStats,
+    /// The last report that it gave.
+    report: ArcSwapOption<LoadReport>,
+    /// Whether it gave one when it was last asked.
+    reports: AtomicBool,
 }
 
 impl Worker {
@@ -209,7 +208,9 @@ impl Worker {
                 labels: spec.labels.clone(),
                 trouble: None,
             }),
-            load: LoadCell::default(),
+            stats: WorkerStats::default(),
+            report: ArcSwapOption::empty(),
+            reports: AtomicBool::new(false),
         }
     }
 
@@ -217,6 +218,7 @@ impl Worker {
     pub fn enter(self: &Arc<Self>) -> Option<Ticket> {
         self.gate.enter().then(|| Ticket {
             worker: Arc::clone(self),
+            prompt_tokens: 0,
         })
     }
 
@@ -258,15 +260,28 @@ impl Worker {
         });
     }
 
-    /// The worker's own token load, where a poll succeeded lately.
-    pub fn load(&self, now: Timestamp, poll_interval: Duration) -> Option<LoadReading> {
-        self.load
-            .read()
-            .filter(|reading| now.since(reading.at) <= poll_interval * FRESH_INTERVALS)
+    /// The last report that the worker gave, however old.
+    pub fn report(&self) -> arc_swap::Guard<Option<Arc<LoadReport>>> {
+        self.report.load()
     }
 
-    pub fn record_load(&self, reading: Option<LoadReading>) {
-        self.load.write(reading);
+    /// The worker's own count of the tokens it holds or has before it, where the last poll succeeded, and lately.
+    pub fn reported_tokens(&self, now: Timestamp, poll_interval: Duration) -> Option<u64> {
+        if !self.reports.load(Ordering::Relaxed) {
+            return None;
+        }
+        let report = self.report.load();
+        let report = report.as_ref()?;
+        (now.since(report.at) <= poll_interval * FRESH_INTERVALS).then(|| report.tokens())
+    }
+
+    /// Keeps a report; `None` of a poll that failed, after which the one before serves only those who want to know how
+    /// old it is.
+    pub fn record_report(&self, report: Option<LoadReport>) {
+        self.reports.store(report.is_some(), Ordering::Relaxed);
+        if let Some(report) = report {
+            self.report.store(Some(Arc::new(report)));
+        }
     }
 }
 
@@ -274,9 +289,19 @@ impl Worker {
 #[derive(Debug)]
 pub struct Ticket {
     worker: Arc<Worker>,
+    prompt_tokens: u32,
 }
 
 impl Ticket {
+    /// Says how long the prompt of the request is, in tokens. They count as pending while the ticket is held.
+    #[must_use]
+    pub fn carrying(mut self, prompt_tokens: u32) -> Self {
+        self.worker.stats.remove_prompt(self.prompt_tokens);
+        self.worker.stats.add_prompt(prompt_tokens);
+        self.prompt_tokens = prompt_tokens;
+        self
+    }
+
     pub fn worker(&self) -> &Arc<Worker> {
         &self.worker
     }
@@ -284,50 +309,10 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        self.worker.stats.remove_prompt(self.prompt_tokens);
         if self.worker.gate.leave() {
             self.worker.drained.notify_waiters();
         }
-    }
-}
-
-/// A `LoadReading` that is read without a lock. The two words may be from two readings; a policy can live with that.
-#[derive(Debug)]
-struct LoadCell {
-    tokens: AtomicU64,
-    at: AtomicU64,
-}
-
-/// `at` of a cell without a reading.
-const NEVER: u64 = u64::MAX;
-
-impl Default for LoadCell {
-    fn default() -> Self {
-        Self {
-            tokens: AtomicU64::new(0),
-            at: AtomicU64::new(NEVER),
-        }
-    }
-}
-
-impl LoadCell {
-    fn read(&self) -> Option<LoadReading> {
-        match self.at.load(Ordering::Acquire) {
-            NEVER => None,
-            at => Some(LoadReading {
-                tokens: self.tokens.load(Ordering::Relaxed),
-                at: Timestamp::from_micros(at),
-            }),
-        }
-    }
-
-    fn write(&self, reading: Option<LoadReading>) {
-        if let Some(reading) = reading {
-            self.tokens.store(reading.tokens, Ordering::Relaxed);
-        }
-        self.at.store(
-            reading.map_or(NEVER, |reading| reading.at.as_micros()),
-            Ordering::Release,
-        );
     }
 }
 
@@ -389,18 +374,31 @@ mod tests {
             &crate::config::Config::default().breaker,
         );
         let second = Duration::from_secs(1);
-        assert_eq!(worker.load(Timestamp::ZERO, second), None);
-        let reading = LoadReading {
-            tokens: 7,
+        assert_eq!(worker.reported_tokens(Timestamp::ZERO, second), None);
+        worker.record_report(Some(LoadReport {
             at: Timestamp::from_micros(1_000_000),
-        };
-        worker.record_load(Some(reading));
-        assert_eq!(
-            worker.load(Timestamp::from_micros(6_000_000), second),
-            Some(reading)
-        );
-        assert_eq!(worker.load(Timestamp::from_micros(6_000_001), second), None);
-        worker.record_load(None);
-        assert_eq!(worker.load(Timestamp::from_micros(2_000_000), second), None);
+            used_tokens: 7,
+            ..LoadReport::default()
+        }));
+        let tokens_at = |micros| worker.reported_tokens(Timestamp::from_micros(micros), second);
+        assert_eq!(tokens_at(6_000_000), Some(7));
+        assert_eq!(tokens_at(6_000_001), None);
+        worker.record_report(None);
+        assert_eq!(tokens_at(2_000_000), None);
+        assert!(worker.report().is_some(), "its age can still be shown");
+    }
+
+    #[test]
+    fn prompt_tokens_are_pending_as_long_as_the_ticket_is_held() {
+        let worker = Arc::new(Worker::new(
+            WorkerId(1),
+            &WorkerSpec::new(WorkerUrl::parse("http://a:1").unwrap(), Role::Prefill),
+            &crate::config::Config::default().breaker,
+        ));
+        worker.open();
+        let tickets = [10, 5].map(|tokens| worker.enter().unwrap().carrying(tokens));
+        assert_eq!(worker.stats.pending_prompt_tokens(), 15);
+        drop(tickets);
+        assert_eq!(worker.stats.pending_prompt_tokens(), 0);
     }
 }

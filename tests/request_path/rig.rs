@@ -6,7 +6,7 @@ use adaptive_router::clock::Clock;
 use adaptive_router::config::{Config, Parsed};
 use adaptive_router::proxy::{self, Admission, Policies, Proxy, abort};
 use adaptive_router::simulate;
-use adaptive_router::telemetry::Metrics;
+use adaptive_router::telemetry::{Metrics, Slo, Telemetry};
 use adaptive_router::upstream::Upstream;
 use adaptive_router::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
 use axum::Router;
@@ -85,7 +85,11 @@ impl Rig {
         let policies = Arc::new(Policies::new(&config.routing));
         let registry = Arc::new(WorkerRegistry::new(config.breaker.clone(), {
             let policies = Arc::clone(&policies);
-            move |id| policies.forget(id)
+            move |notice| {
+                if let Some(id) = notice.retires() {
+                    policies.forget(id);
+                }
+            }
         }));
         let board = Switchboard::default();
         let cancel = CancellationToken::new();
@@ -124,13 +128,18 @@ impl Rig {
         let (aborter, aborts) = abort::channel();
         tasks.spawn(abort::run(upstream.clone(), aborts, cancel));
         let (suspects, suspected) = mpsc::channel(16);
+        let slo = Slo {
+            ttft: config.slo.ttft,
+            itl: config.slo.itl,
+        };
+        let telemetry = Arc::new(Telemetry::new(Metrics::default(), slo));
         let proxy = Arc::new(Proxy {
-            admission: Admission::new(&config.admission),
+            admission: Admission::new(&config.admission, telemetry.metrics.requests.queued.clone()),
             registry,
             policies,
             upstream,
             clock: Clock::start(),
-            metrics: Arc::new(Metrics::new(&[])),
+            telemetry,
             aborter,
             suspects,
             config: Arc::from(config),
@@ -189,16 +198,12 @@ impl Rig {
 
     /// Requests by how they ended, and those that have not.
     pub(crate) fn ledger(&self) -> Ledger {
-        let metrics = &self.proxy.metrics;
+        let text = String::from_utf8(self.proxy.metrics_text()).expect("text");
         let sum = |outcome: &str| {
-            ["/generate", "/v1/completions", "/v1/chat/completions"]
-                .iter()
-                .map(|path| {
-                    metrics
-                        .request_outcomes
-                        .with_label_values(&[*path, outcome])
-                        .get()
-                })
+            let outcome = format!("outcome=\"{outcome}\"}} ");
+            text.lines()
+                .filter(|line| line.starts_with("adaptive_router_requests_finished_total"))
+                .filter_map(|line| line.split_once(&outcome)?.1.parse::<u64>().ok())
                 .sum()
         };
         Ledger {

@@ -43,9 +43,8 @@ impl Story {
         worker.metadata().trouble.clone().unwrap_or_default()
     }
 
-    fn checks(&self, role: &str, result: &str) -> u64 {
-        let checks = &self.fleet.metrics.health_checks;
-        checks.with_label_values(&[role, result]).get()
+    fn checks(&self, role: Role, passed: bool) -> u64 {
+        self.fleet.metrics.workers.health_checks(role, passed)
     }
 }
 
@@ -76,8 +75,8 @@ async fn a_worker_serves_after_its_first_pass() {
     story.elapse(1.2).await;
     assert_eq!(story.state(&worker), WorkerState::Serving);
     assert_eq!(Story::trouble(&worker), "");
-    assert_eq!(story.checks("decode", "success"), 1);
-    assert!(story.checks("decode", "failure") >= 9);
+    assert_eq!(story.checks(Role::Decode, true), 1);
+    assert!(story.checks(Role::Decode, false) >= 9);
     story.bench.end().await;
 }
 
@@ -126,7 +125,7 @@ async fn a_pass_between_failures_starts_the_count_anew() {
         worker_side.set("/ready", Reply::Status(200));
         story.elapse(60.0).await;
     }
-    assert!(story.checks("decode", "failure") >= 5);
+    assert!(story.checks(Role::Decode, false) >= 5);
     assert_eq!(story.state(&worker), WorkerState::Serving);
 }
 
@@ -286,7 +285,7 @@ async fn a_draining_worker_is_left_alone_also_by_a_check_under_way() {
     let asked = worker_side.asked("/ready");
     story.elapse(300.0).await;
     assert_eq!(worker_side.asked("/ready"), asked);
-    assert_eq!(story.checks("decode", "failure"), 0);
+    assert_eq!(story.checks(Role::Decode, false), 0);
     assert_eq!(story.state(&worker), WorkerState::Draining);
 }
 

@@ -1,0 +1,182 @@
+//! The ratio as it is: nothing is moved, and each decision says how well the split fits.
+
+use std::time::Duration;
+
+use super::{Action, Activity, Observation, Plan, Reason, Utilisation, predict};
+use crate::model::WorkerModel;
+
+/// A worker that has not reported for this long is not known any more: ten polls at the default interval.
+const STALE: Duration = Duration::from_secs(10);
+
+/// Plans for a split that stays.
+#[derive(Debug, Clone)]
+pub struct FixedRatio {
+    pub model: WorkerModel,
+    /// Time between tokens that decode is to keep, seconds.
+    pub itl_seconds: f64,
+}
+
+impl FixedRatio {
+    pub fn plan(&self, observation: &Observation) -> Plan {
+        let Observation {
+            split,
+            demand,
+            activity,
+            oldest_report,
+        } = observation;
+        let reason = if split.prefill == 0 || split.decode == 0 {
+            Reason::RoleUnserved
+        } else if oldest_report.is_none_or(|age| age > STALE) {
+            Reason::StaleReadings
+        } else if demand.requests_per_second <= 0.0 {
+            Reason::NoDemand
+        } else {
+            Reason::FixedRatio
+        };
+        let known = !matches!(reason, Reason::RoleUnserved | Reason::StaleReadings);
+        Plan {
+            action: Action::Hold,
+            reason,
+            target: *split,
+            predicted: predict(&self.model, self.itl_seconds, *split, demand),
+            measured: known
+                .then(|| self.measured(split.decode, activity))
+                .flatten(),
+            predicted_itl: (known && activity.running > 0).then(|| {
+                let workers = u64::from(split.decode);
+                let running = activity.running.div_ceil(workers);
+                let running = u32::try_from(running).unwrap_or(u32::MAX);
+                self.model
+                    .decode
+                    .step_seconds(running, activity.kv_tokens / workers)
+            }),
+        }
+    }
+
+    /// Decode is as full as its batch: of the largest that keeps the time between tokens, how much runs.
+    fn measured(&self, decode_workers: u32, activity: &Activity) -> Option<Utilisation> {
+        let mean_kv = activity.kv_tokens as f64 / activity.running.max(1) as f64;
+        let batch = self
+            .model
+            .decode
+            .max_batch_within(self.itl_seconds, mean_kv)
+            .max(1);
+        Some(Utilisation {
+            prefill: activity.prefill_busy?,
+            decode: activity.running as f64 / (f64::from(batch) * f64::from(decode_workers)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ratio::{ControllerState, Demand, Split};
+
+    fn planner() -> FixedRatio {
+        FixedRatio {
+            model: WorkerModel::h200_gpt_oss_120b_tp2(),
+            itl_seconds: 0.025,
+        }
+    }
+
+    fn observation() -> Observation {
+        Observation {
+            split: Split {
+                prefill: 2,
+                decode: 2,
+            },
+            demand: Demand {
+                requests_per_second: 20.0,
+                prompt_tokens: 2048.0,
+                output_tokens: 128.0,
+            },
+            activity: Activity {
+                prefill_busy: Some(0.4),
+                running: 100,
+                kv_tokens: 200_000,
+            },
+            oldest_report: Some(Duration::from_secs(1)),
+        }
+    }
+
+    #[test]
+    fn it_always_holds_and_says_why() {
+        let seen = observation();
+        let unserved = Split {
+            prefill: 2,
+            decode: 0,
+        };
+        let idle = Demand::default();
+        let cases = [
+            (seen, Reason::FixedRatio, ControllerState::Holding),
+            (
+                Observation {
+                    split: unserved,
+                    ..seen
+                },
+                Reason::RoleUnserved,
+                ControllerState::Frozen,
+            ),
+            (
+                Observation {
+                    oldest_report: None,
+                    ..seen
+                },
+                Reason::StaleReadings,
+                ControllerState::Frozen,
+            ),
+            (
+                Observation {
+                    oldest_report: Some(Duration::from_secs(11)),
+                    ..seen
+                },
+                Reason::StaleReadings,
+                ControllerState::Frozen,
+            ),
+            (
+                Observation {
+                    demand: idle,
+                    ..seen
+                },
+                Reason::NoDemand,
+                ControllerState::Holding,
+            ),
+        ];
+        for (observation, reason, state) in cases {
+            let plan = planner().plan(&observation);
+            assert_eq!((plan.action, plan.reason), (Action::Hold, reason));
+            assert_eq!(plan.target, observation.split);
+            assert_eq!(plan.state(), state);
+        }
+    }
+
+    #[test]
+    fn the_prediction_is_the_models() {
+        let plan = planner().plan(&observation());
+        let predicted = plan.predicted.unwrap();
+        // Some 50k tokens a second each: 20 requests of 2,048 tokens take about 0.4 of two workers.
+        assert!((0.38..0.44).contains(&predicted.prefill), "{predicted:?}");
+        assert!((0.05..0.3).contains(&predicted.decode), "{predicted:?}");
+        // 50 sequences and 100k tokens of KV: 6.48 + 3.6 + 0.5 ms.
+        let itl = plan.predicted_itl.unwrap();
+        assert!((itl - 0.01058).abs() < 1e-6, "{itl}");
+        let measured = plan.measured.unwrap();
+        assert!((measured.prefill - 0.4).abs() < 1e-9);
+        assert!((0.19..0.23).contains(&measured.decode), "{measured:?}");
+    }
+
+    #[test]
+    fn nothing_is_predicted_of_nothing() {
+        let plan = planner().plan(&Observation {
+            split: Split::default(),
+            demand: Demand::default(),
+            activity: Activity::default(),
+            oldest_report: None,
+        });
+        assert_eq!(
+            (plan.predicted, plan.measured, plan.predicted_itl),
+            (None, None, None)
+        );
+    }
+}
