@@ -12,7 +12,7 @@ use axum::{Router, middleware};
 use http::Method;
 use policies::model::WorkerModel;
 use policies::ratio::FixedRatio;
-use policies::worker::Role;
+use policies::worker::{Role, WorkerId};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -30,6 +30,7 @@ use crate::live::{self, Live};
 use crate::proxy::{self, Admission, Policies, Proxy, abort};
 use crate::server::{self, BindError, Ending, TlsError};
 use crate::simulate;
+use crate::telemetry::trace::{TraceError, Traces};
 use crate::telemetry::{Buckets, Metrics, Slo, Telemetry};
 use crate::ui;
 use crate::upstream::{Upstream, UpstreamBuildError};
@@ -46,6 +47,7 @@ pub enum StartError {
     Bind(BindError),
     WorkerUrl(WorkerUrlError),
     Worker(AddError),
+    Traces(TraceError),
 }
 
 impl fmt::Display for StartError {
@@ -56,6 +58,7 @@ impl fmt::Display for StartError {
             Self::Bind(cause) => cause.fmt(f),
             Self::WorkerUrl(cause) => cause.fmt(f),
             Self::Worker(cause) => cause.fmt(f),
+            Self::Traces(cause) => cause.fmt(f),
         }
     }
 }
@@ -66,9 +69,7 @@ impl Error for StartError {}
 pub struct App {
     config: Arc<Config>,
     proxy: Arc<Proxy>,
-    listener: TcpListener,
-    metrics_listener: TcpListener,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    listeners: Listeners,
     router: Router,
     metrics_router: Router,
     live: Live,
@@ -81,25 +82,9 @@ impl App {
     /// Builds everything, binds both ports and starts the background tasks.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        let tls = match (&config.server.tls_cert_path, &config.server.tls_key_path) {
-            (Some(certificate), Some(key)) => {
-                Some(server::tls_acceptor(certificate, key).map_err(StartError::Tls)?)
-            }
-            _ => None,
-        };
         let mut upstream = Upstream::new(config.timeouts.connect, &config.upstream_tls)
             .map_err(StartError::Upstream)?;
-        let listener = server::bind(&config.server.host, config.server.port, "--port")
-            .await
-            .map_err(StartError::Bind)?;
-        let metrics_listener = server::bind(
-            &config.metrics.host,
-            config.metrics.port,
-            "--prometheus-port",
-        )
-        .await
-        .map_err(StartError::Bind)?;
-
+        let listeners = Listeners::bind(&config).await?;
         let background = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut specs = specs(&config).map_err(StartError::WorkerUrl)?;
@@ -115,15 +100,7 @@ impl App {
         let clock = Clock::start();
         let telemetry = telemetry(&config);
         let policies = Arc::new(Policies::new(&config.routing));
-        let registry = Arc::new(WorkerRegistry::new(config.breaker.clone(), {
-            let (policies, telemetry) = (Arc::clone(&policies), Arc::clone(&telemetry));
-            move |notice| {
-                if let Some(id) = notice.retires() {
-                    policies.forget(id);
-                }
-                telemetry.notice(clock.now(), &notice);
-            }
-        }));
+        let registry = registry(&config, clock, &policies, &telemetry);
         for spec in &specs {
             registry.add(spec).map_err(StartError::Worker)?;
         }
@@ -140,38 +117,16 @@ impl App {
             upstream: upstream.clone(),
             clock,
             telemetry: Arc::clone(&telemetry),
+            traces: Traces::start(&config.tracing).map_err(StartError::Traces)?,
             aborter,
             suspects,
         });
-        let fleet = Fleet {
-            registry: Arc::clone(&registry),
-            upstream: upstream.clone(),
-            clock,
-            metrics: Arc::clone(&metrics),
-        };
-        tasks.spawn(health::run(
-            fleet.clone(),
-            config.health.clone(),
+        let inboxes = Inboxes {
             suspected,
-            background.clone(),
-        ));
-        tasks.spawn(loads::run(fleet, config.health.clone(), background.clone()));
-        tasks.spawn(removal::run(
-            Arc::clone(&registry),
             removed,
-            background.clone(),
-        ));
-        tasks.spawn(abort::run(upstream.clone(), aborts, background.clone()));
-
-        if config.routing.ratio_controller {
-            tasks.spawn(ratio::run(
-                Arc::clone(&registry),
-                Arc::clone(&telemetry),
-                clock,
-                planner(&config),
-                background.clone(),
-            ));
-        }
+            aborts,
+        };
+        start_background(&proxy, inboxes, &mut tasks, &background);
         let live = Live::new(Arc::clone(&registry), telemetry, Arc::clone(&config), clock);
         tasks.spawn(live.clone().run(background.clone()));
 
@@ -188,9 +143,7 @@ impl App {
             metrics_router: metrics_router(Arc::clone(&proxy)),
             config,
             proxy,
-            listener,
-            metrics_listener,
-            tls,
+            listeners,
             live,
             tasks,
             background,
@@ -199,7 +152,8 @@ impl App {
 
     /// The main port as bound: useful where the configured one is 0.
     pub fn port(&self) -> u16 {
-        self.listener
+        self.listeners
+            .main
             .local_addr()
             .map_or(self.config.server.port, |address| address.port())
     }
@@ -228,7 +182,11 @@ impl App {
         } else {
             &server.host
         };
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.listeners.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let base = format!("{scheme}://{host}:{}", self.port());
         let mut text = match fleet.mode {
             Mode::Pd => format!(
@@ -275,6 +233,7 @@ impl App {
             grace: std::time::Duration::ZERO,
             ..ending.clone()
         };
+        let Listeners { main, tls, metrics } = self.listeners;
         let connections = Some(self.proxy.telemetry.metrics.http.connections.clone());
         let (live, draining) = (self.live, ending.drain.clone());
         let listeners_end = async {
@@ -283,18 +242,113 @@ impl App {
         };
         tokio::join!(
             listeners_end,
-            server::serve(self.listener, self.tls, self.router, ending, connections),
-            server::serve(
-                self.metrics_listener,
-                None,
-                self.metrics_router,
-                metrics_ending,
-                None
-            ),
+            server::serve(main, tls, self.router, ending, connections),
+            server::serve(metrics, None, self.metrics_router, metrics_ending, None),
         );
         self.background.cancel();
         while self.tasks.join_next().await.is_some() {}
+        self.proxy.traces.shutdown().await;
     }
+}
+
+/// The ports.
+struct Listeners {
+    main: TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    metrics: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, StartError> {
+        let Config {
+            server, metrics, ..
+        } = config;
+        let tls = match (&server.tls_cert_path, &server.tls_key_path) {
+            (Some(certificate), Some(key)) => {
+                Some(server::tls_acceptor(certificate, key).map_err(StartError::Tls)?)
+            }
+            _ => None,
+        };
+        let main = server::bind(&server.host, server.port, "--port");
+        let metrics = server::bind(&metrics.host, metrics.port, "--prometheus-port");
+        Ok(Self {
+            main: main.await.map_err(StartError::Bind)?,
+            tls,
+            metrics: metrics.await.map_err(StartError::Bind)?,
+        })
+    }
+}
+
+/// What the background tasks are sent.
+struct Inboxes {
+    suspected: mpsc::Receiver<WorkerId>,
+    removed: mpsc::Receiver<WorkerId>,
+    aborts: mpsc::Receiver<abort::Abort>,
+}
+
+/// Starts what runs beside the requests, on `tasks` and until `cancel`.
+fn start_background(
+    proxy: &Proxy,
+    inboxes: Inboxes,
+    tasks: &mut JoinSet<()>,
+    cancel: &CancellationToken,
+) {
+    let Proxy {
+        config,
+        registry,
+        upstream,
+        clock,
+        telemetry,
+        ..
+    } = proxy;
+    let fleet = Fleet {
+        registry: Arc::clone(registry),
+        upstream: upstream.clone(),
+        clock: *clock,
+        metrics: Arc::clone(&telemetry.metrics),
+    };
+    let health = config.health.clone();
+    tasks.spawn(health::run(
+        fleet.clone(),
+        health.clone(),
+        inboxes.suspected,
+        cancel.clone(),
+    ));
+    tasks.spawn(loads::run(fleet, health, cancel.clone()));
+    let registry = Arc::clone(registry);
+    tasks.spawn(removal::run(
+        Arc::clone(&registry),
+        inboxes.removed,
+        cancel.clone(),
+    ));
+    tasks.spawn(abort::run(upstream.clone(), inboxes.aborts, cancel.clone()));
+    if config.routing.ratio_controller {
+        let telemetry = Arc::clone(telemetry);
+        let planner = planner(config);
+        tasks.spawn(ratio::run(
+            registry,
+            telemetry,
+            *clock,
+            planner,
+            cancel.clone(),
+        ));
+    }
+}
+
+/// The registry, with those who want to know what becomes of workers.
+fn registry(
+    config: &Config,
+    clock: Clock,
+    policies: &Arc<Policies>,
+    telemetry: &Arc<Telemetry>,
+) -> Arc<WorkerRegistry> {
+    let (policies, telemetry) = (Arc::clone(policies), Arc::clone(telemetry));
+    Arc::new(WorkerRegistry::new(config.breaker.clone(), move |notice| {
+        if let Some(id) = notice.retires() {
+            policies.forget(id);
+        }
+        telemetry.notice(clock.now(), &notice);
+    }))
 }
 
 fn telemetry(config: &Config) -> Arc<Telemetry> {

@@ -32,6 +32,7 @@ mod server;
 mod slo;
 mod timeouts;
 mod tokens;
+mod tracing;
 mod upstream_tls;
 mod without_effect;
 
@@ -55,6 +56,7 @@ pub use self::routing::RoutingSettings;
 pub use self::server::ServerSettings;
 pub use self::slo::SloSettings;
 pub use self::timeouts::TimeoutSettings;
+pub use self::tracing::{OtlpEndpoint, OtlpProtocol, TracingSettings};
 pub use self::upstream_tls::UpstreamTlsSettings;
 
 use self::cli::{Flags, Outcome};
@@ -75,6 +77,7 @@ pub struct Config {
     pub slo: SloSettings,
     pub metrics: MetricsSettings,
     pub logging: LoggingSettings,
+    pub tracing: TracingSettings,
     /// Flags that were given and do nothing, to be named in one warning.
     pub ignored: Vec<String>,
 }
@@ -190,6 +193,7 @@ impl Flags {
             slo: self.slo,
             metrics: self.metrics,
             logging: self.logging,
+            tracing: self.tracing,
             ignored,
         };
         config.refuse_contradictions()?;

@@ -221,3 +221,128 @@ fn json(name: &str, data: &impl serde::Serialize) -> Event {
         .json_data(data)
         .expect("numbers and strings can be written")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use http::Request;
+    use http_body_util::BodyExt as _;
+    use policies::lifecycle::WorkerEvent;
+    use policies::worker::Role;
+    use serde_json::Value;
+    use tower::ServiceExt as _;
+
+    use crate::telemetry::{Metrics, Slo};
+    use crate::workers::{WorkerSpec, WorkerUrl};
+
+    /// A fleet of one prefill worker, looked at once a second.
+    struct Rig {
+        live: Live,
+        registry: Arc<WorkerRegistry>,
+        _looking: tokio::task::JoinSet<()>,
+    }
+
+    fn rig(change: impl Fn(&mut Config)) -> Rig {
+        let mut config = Config::default();
+        change(&mut config);
+        let slo = Slo {
+            ttft: config.slo.ttft,
+            itl: config.slo.itl,
+        };
+        let clock = Clock::start();
+        let telemetry = Arc::new(Telemetry::new(Metrics::default(), slo));
+        let registry = Arc::new(WorkerRegistry::new(config.breaker.clone(), {
+            let telemetry = Arc::clone(&telemetry);
+            move |notice| telemetry.notice(clock.now(), &notice)
+        }));
+        let url = WorkerUrl::parse("http://p:1").unwrap();
+        registry.add(&WorkerSpec::new(url, Role::Prefill)).unwrap();
+        let live = Live::new(Arc::clone(&registry), telemetry, Arc::new(config), clock);
+        let mut looking = tokio::task::JoinSet::new();
+        looking.spawn(live.clone().run(CancellationToken::new()));
+        Rig {
+            live,
+            registry,
+            _looking: looking,
+        }
+    }
+
+    async fn open(live: &Live) -> Response {
+        let request = Request::get("/ui/events").body(Body::empty()).unwrap();
+        routes(live.clone()).oneshot(request).await.unwrap()
+    }
+
+    /// The next event: its name and its data; `None` at the end of the stream.
+    async fn next(body: &mut Body) -> Option<(String, Value)> {
+        let frame = body.frame().await?.unwrap().into_data().unwrap();
+        let text = String::from_utf8(frame.to_vec()).unwrap();
+        let (name, data) = text.trim_end().split_once('\n').unwrap();
+        let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        Some((name.strip_prefix("event: ").unwrap().to_owned(), data))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_gets_the_outline_and_then_a_frame_a_second() {
+        let rig = rig(|_| {});
+        tokio::time::sleep(Duration::from_millis(4_500)).await;
+        let mut body = open(&rig.live).await.into_body();
+        let (name, history) = next(&mut body).await.unwrap();
+        assert_eq!(
+            (name.as_str(), history["points"].as_array().unwrap().len()),
+            ("history", 5)
+        );
+        let (name, first) = next(&mut body).await.unwrap();
+        assert_eq!(name, "frame");
+        assert_eq!(first["workers"][0]["state"], "starting");
+        assert_eq!(first["fleet"]["attainment"], Value::Null);
+        assert_eq!(
+            first["entries"].as_array().unwrap().len(),
+            1,
+            "the journal so far"
+        );
+        let id = rig.registry.snapshot().members()[0].worker.id;
+        rig.registry.apply(id, WorkerEvent::Passed).unwrap();
+        let (_, second) = next(&mut body).await.unwrap();
+        assert_eq!(second["fleet"]["prefill"], 1);
+        assert_eq!(second["entries"][0]["to"], "serving");
+        let (_, third) = next(&mut body).await.unwrap();
+        assert_eq!(third["entries"].as_array().unwrap().len(), 0, "nothing new");
+        let passed = third["at"].as_f64().unwrap() - second["at"].as_f64().unwrap();
+        assert!((passed - 1.0).abs() < 0.01, "{passed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_router_is_the_end_of_the_stream() {
+        let rig = rig(|_| {});
+        let mut body = open(&rig.live).await.into_body();
+        next(&mut body).await.unwrap();
+        rig.live.end();
+        while let Some((name, _)) = next(&mut body).await {
+            assert_eq!(name, "frame");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_may_listen_and_only_those_who_have_the_key() {
+        let rig = rig(|_| {});
+        let mut open_streams = Vec::new();
+        for _ in 0..LISTENERS {
+            open_streams.push(open(&rig.live).await);
+        }
+        assert_eq!(open(&rig.live).await.status(), 503);
+        open_streams.pop();
+        assert_eq!(open(&rig.live).await.status(), 200);
+        let guarded = self::rig(|config| config.auth.api_key = Some("secret".to_owned()));
+        assert_eq!(open(&guarded.live).await.status(), 401);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_outline_is_bounded() {
+        let rig = rig(|_| {});
+        tokio::time::sleep(Duration::from_secs(HISTORY as u64 + 60)).await;
+        let mut body = open(&rig.live).await.into_body();
+        let (_, history) = next(&mut body).await.unwrap();
+        assert_eq!(history["points"].as_array().unwrap().len(), HISTORY);
+    }
+}

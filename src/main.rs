@@ -26,7 +26,10 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(config: Config) -> ExitCode {
-    let _flushed_at_the_end = logging::start(&config.logging);
+    let _flushed_at_the_end = match logging::start(&config.logging) {
+        Ok(guard) => guard,
+        Err(error) => return failed(&error),
+    };
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("nothing installed one before");
@@ -38,42 +41,59 @@ async fn run(config: Config) -> ExitCode {
     }
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("adaptive-router: error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("adaptive-router: error: {error}");
+    ExitCode::FAILURE
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {
     let app = App::start(config).await?;
+    // Before anybody can know that the router is there: a signal that comes early is not lost.
+    let signals = Signals::install();
     app.announce();
     let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
     let serving = app.run(drain.clone(), abort.clone());
     tokio::select! {
         () = serving => {}
-        () = signals(&drain, &abort) => unreachable!("the signal loop never ends"),
+        () = signals.relay(&drain, &abort) => unreachable!("the signal loop never ends"),
     }
     Ok(())
 }
 
-/// The first signal lets running requests finish, the second ends at once.
-async fn signals(drain: &CancellationToken, abort: &CancellationToken) {
-    let handler = |kind| signal(kind).expect("the process may handle its signals");
-    let mut terminate: Signal = handler(SignalKind::terminate());
-    let mut interrupt: Signal = handler(SignalKind::interrupt());
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+/// What ends the program from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> Self {
+        let handler = |kind| signal(kind).expect("the process may handle its signals");
+        Self {
+            terminate: handler(SignalKind::terminate()),
+            interrupt: handler(SignalKind::interrupt()),
         }
-        if drain.is_cancelled() {
-            abort.cancel();
-        } else {
-            tracing::info!(
-                "stopping: no new requests, running ones finish; a second signal ends at once"
-            );
-            drain.cancel();
+    }
+
+    /// The first signal lets running requests finish, the second ends at once.
+    async fn relay(mut self, drain: &CancellationToken, abort: &CancellationToken) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            if drain.is_cancelled() {
+                abort.cancel();
+            } else {
+                tracing::info!(
+                    "stopping: no new requests, running ones finish; a second signal ends at once"
+                );
+                drain.cancel();
+            }
         }
     }
 }

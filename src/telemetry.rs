@@ -3,6 +3,7 @@
 pub mod journal;
 mod metrics;
 mod requests;
+pub mod trace;
 
 use std::sync::Arc;
 

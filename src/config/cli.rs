@@ -19,6 +19,7 @@ use super::routing::RoutingFlags;
 use super::server::ServerSettings;
 use super::slo::SloSettings;
 use super::timeouts::TimeoutSettings;
+use super::tracing::TracingSettings;
 use super::upstream_tls::UpstreamTlsSettings;
 use super::without_effect::WithoutEffect;
 
@@ -55,6 +56,8 @@ pub(super) struct Flags {
     pub(super) metrics: MetricsSettings,
     #[command(flatten)]
     pub(super) logging: LoggingSettings,
+    #[command(flatten)]
+    pub(super) tracing: TracingSettings,
     #[command(flatten)]
     pub(super) without_effect: WithoutEffect,
 

@@ -12,11 +12,12 @@ pub struct LoggingSettings {
     #[arg(id = "log-level", long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub level: LogLevel,
 
-    /// Directory for log files, one a day, besides the console [default: console only]
+    /// Directory for log files besides the console: adaptive-router.YYYY-MM-DD.log (UTC), of which 14 are kept
+    /// [default: console only]
     #[arg(id = "log-dir", long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
-    /// One JSON object a line instead of text
+    /// One JSON object a line instead of text, on the console and in files
     #[arg(id = "log-json", long)]
     pub json: bool,
 }

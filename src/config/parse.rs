@@ -35,6 +35,7 @@ pub(super) enum BadValue {
     NotAControlPlaneKey,
     NotARole,
     NotARoleMapping,
+    NotACollector,
 }
 
 impl fmt::Display for BadValue {
@@ -58,6 +59,9 @@ impl fmt::Display for BadValue {
             Self::NotAPath => "a path starts with /",
             Self::NotAControlPlaneKey => "expected id:name:role:key",
             Self::NotARole => "the role must be admin or user",
+            Self::NotACollector => {
+                "expected the address of a collector, HOST:PORT or a URL with http:// or https:// and no user"
+            }
             Self::NotARoleMapping => "expected their-role=admin or their-role=user",
         })
     }

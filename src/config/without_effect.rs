@@ -29,7 +29,6 @@ enum Takes {
     OneOf(&'static [&'static str]),
     /// One of these, or not given.
     AnyOf(&'static [&'static str]),
-    TextOr(&'static str),
 }
 
 const DISCOVERY: &str = "Service Discovery (Kubernetes): accepted without effect";
@@ -66,7 +65,7 @@ const DISCOVERY_FLAGS: [(&str, Takes, &str); 6] = [
 ];
 
 #[rustfmt::skip] // a table reads best one flag a line
-const OTHER_FLAGS: [(&str, Takes, &str); 29] = [
+const OTHER_FLAGS: [(&str, Takes, &str); 27] = [
     ("dp-aware", Takes::Nothing, "Route to data-parallel ranks"),
     ("enable-igw", Takes::Nothing, "Several models behind one router"),
     ("model-path", Takes::Text, "Model to load a tokenizer for"),
@@ -94,8 +93,6 @@ const OTHER_FLAGS: [(&str, Takes, &str); 29] = [
     ("redis-url", Takes::Secret, "Redis database"),
     ("redis-pool-max", Takes::Number("16"), "Redis connections, at most"),
     ("redis-retention-days", Takes::Number("30"), "Days that Redis keeps a conversation; -1 is for ever"),
-    ("enable-trace", Takes::Nothing, "OpenTelemetry traces"),
-    ("otlp-traces-endpoint", Takes::TextOr("localhost:4317"), "Where traces go"),
 ];
 
 const TOOL_CALL_PARSERS: [&str; 13] = [
@@ -141,7 +138,6 @@ fn flag((name, takes, help): (&'static str, Takes, &'static str)) -> Arg {
             .action(ArgAction::SetTrue)
             .value_parser(value_parser!(bool)),
         Takes::Text => flag.value_name("TEXT"),
-        Takes::TextOr(default) => flag.value_name("TEXT").default_value(default),
         Takes::Secret => flag.value_name("TEXT").hide_env_values(true),
         Takes::Words => flag.value_name("TEXT").num_args(1..),
         Takes::Number(default) => flag
@@ -184,7 +180,6 @@ fn is_given(matches: &ArgMatches, name: &str, takes: Takes) -> bool {
     match takes {
         Takes::Nothing => matches.get_flag(name),
         Takes::Text
-        | Takes::TextOr(_)
         | Takes::Secret
         | Takes::Words
         | Takes::Number(_)

@@ -10,6 +10,7 @@ use super::failure::{Cause, Failure};
 use super::pick::NoWorker;
 use super::request::RequestError;
 use crate::error::error_response;
+use crate::telemetry::Outcome;
 
 #[derive(Debug)]
 pub enum RouteError {
@@ -53,8 +54,17 @@ impl RouteError {
         }
     }
 
+    /// How a request ends that comes to this.
+    pub fn outcome(&self) -> Outcome {
+        if self.is_clients_mistake() {
+            Outcome::Refused
+        } else {
+            Outcome::Failed
+        }
+    }
+
     /// Whether the client asked for something that no worker could have answered.
-    pub fn is_clients_mistake(&self) -> bool {
+    fn is_clients_mistake(&self) -> bool {
         match self {
             Self::Body { .. } | Self::Request(_) | Self::NotImplemented(_) => true,
             Self::Failed(failure) => failure.blames().is_none() && !failure.is_retryable(),

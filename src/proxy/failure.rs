@@ -135,6 +135,15 @@ impl Failure {
         }
     }
 
+    /// The error in a sentence for the log. A worker that refuses a request may quote it, so its words stay out.
+    pub fn logged(&self) -> String {
+        if self.status().is_client_error() {
+            format!("{} answered {}", self.role, self.status())
+        } else {
+            self.message()
+        }
+    }
+
     /// The error in a sentence for the client: which side, and what it said.
     pub fn message(&self) -> String {
         let side = match self.role {
@@ -198,3 +207,39 @@ const SERVER_CODES: Codes = Codes {
     bad_gateway: "server_bad_gateway",
     other: "server_error",
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
+
+    #[test]
+    fn what_a_worker_says_of_a_refused_request_is_not_logged() {
+        let registry = WorkerRegistry::new(Config::default().breaker, |_| {});
+        let url = WorkerUrl::parse("http://a:1").unwrap();
+        let worker = registry
+            .add(&WorkerSpec::new(url, Role::Decode))
+            .expect("the first");
+        for (status, logged) in [
+            (400, "decode answered 400 Bad Request"),
+            (
+                500,
+                "Decode server error (500 Internal Server Error): the words",
+            ),
+        ] {
+            let failure = Failure {
+                role: Role::Decode,
+                worker: Arc::clone(&worker),
+                cause: Cause::Status(WorkerAnswer {
+                    status: StatusCode::from_u16(status).unwrap(),
+                    content_type: None,
+                    retry_after: None,
+                    body: Bytes::from_static(b"the words"),
+                }),
+            };
+            assert_eq!(failure.logged(), logged);
+            assert!(failure.message().contains("the words"));
+        }
+    }
+}

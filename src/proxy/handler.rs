@@ -32,6 +32,7 @@ use super::retry;
 use super::tokens;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
+use crate::telemetry::trace::{LegStart, LegTraces, RequestTrace, Traces};
 use crate::telemetry::{Outcome, RequestLabels, Telemetry, TokenCount, journal};
 use crate::upstream::{Segments, Upstream, UpstreamRequest};
 use crate::workers::{Transition, Worker, WorkerRegistry};
@@ -45,6 +46,7 @@ pub struct Proxy {
     pub upstream: Upstream,
     pub clock: Clock,
     pub telemetry: Arc<Telemetry>,
+    pub traces: Traces,
     pub admission: Admission,
     pub aborter: Aborter,
     /// Workers to be checked at once: a leg could not reach them.
@@ -77,9 +79,16 @@ async fn handle(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let id = headers::request_id(&headers, &proxy.config.server.request_id_headers, endpoint);
-    let mut response = match proxy.serve(endpoint, &headers, body).await {
+    let mut trace = proxy.traces.request(endpoint.path(), &headers);
+    let mut response = match proxy.serve(endpoint, &headers, body, &mut trace).await {
         Ok(response) => response,
-        Err(error) => error.into_response(),
+        Err(error) => {
+            trace.ends(error.outcome());
+            let code = error.code();
+            let response = error.into_response();
+            trace.refused(response.status(), code);
+            response
+        }
     };
     response.headers_mut().insert("x-request-id", id);
     response
@@ -94,6 +103,7 @@ struct Routed<'a> {
     view: &'a RequestView<'a>,
     model: &'a str,
     prompt_tokens: u32,
+    traces: LegTraces,
 }
 
 impl Proxy {
@@ -102,6 +112,7 @@ impl Proxy {
         endpoint: Endpoint,
         headers: &HeaderMap,
         body: Result<Bytes, BytesRejection>,
+        trace: &mut RequestTrace,
     ) -> Result<Response, RouteError> {
         let received = Instant::now();
         let paired = self.config.fleet.mode == Mode::Pd;
@@ -113,7 +124,10 @@ impl Proxy {
             message: rejection.body_text(),
         })?;
         let view = RequestView::parse(endpoint, &body).map_err(RouteError::Request)?;
+        trace.model(view.model.as_deref());
+        trace.queued();
         let permit = self.admission.admit().await;
+        trace.queue_ended();
         self.telemetry.metrics.http.admitted(permit.is_ok());
         let permit = permit.map_err(RouteError::Refused)?;
 
@@ -145,16 +159,15 @@ impl Proxy {
             view: &view,
             model: &model,
             prompt_tokens,
+            traces: trace.legs(),
         };
         match self.with_retries(&routed).await {
-            Ok(committed) => Ok(self.respond(committed, accepted, &routed)),
+            Ok(committed) => {
+                accepted.traced(std::mem::take(trace));
+                Ok(self.respond(committed, accepted, &routed))
+            }
             Err(error) => {
-                let outcome = if error.is_clients_mistake() {
-                    Outcome::Refused
-                } else {
-                    Outcome::Failed
-                };
-                accepted.fails(outcome, error.code());
+                accepted.fails(error.outcome(), error.code());
                 Err(error)
             }
         }
@@ -166,7 +179,7 @@ impl Proxy {
         let role = serving_role(routed.paired).as_str();
         let mut attempt = 0;
         loop {
-            let error = match self.attempt(routed, &tried).await {
+            let error = match self.attempt(routed, &tried, attempt + 1).await {
                 Ok(committed) => return Ok(committed),
                 Err(error) => error,
             };
@@ -189,7 +202,12 @@ impl Proxy {
         }
     }
 
-    async fn attempt(&self, routed: &Routed<'_>, tried: &Tried) -> Result<Committed, RouteError> {
+    async fn attempt(
+        &self,
+        routed: &Routed<'_>,
+        tried: &Tried,
+        number: u32,
+    ) -> Result<Committed, RouteError> {
         let picker = Picker {
             registry: &self.registry,
             policies: &self.policies,
@@ -208,19 +226,25 @@ impl Proxy {
                     .map_err(RouteError::NoWorker)?,
             )
         };
-        self.legs(routed, prefill, serving)
+        self.legs(routed, prefill, serving, number)
             .run(&self.upstream)
             .await
             .map_err(RouteError::Failed)
     }
 
     /// Both legs with their requests: the same headers and the same bytes.
-    fn legs(&self, routed: &Routed<'_>, prefill: Option<Picked>, serving: Picked) -> Legs {
+    fn legs(
+        &self,
+        routed: &Routed<'_>,
+        prefill: Option<Picked>,
+        serving: Picked,
+        attempt: u32,
+    ) -> Legs {
         let rid = Rid(fastrand::u128(..));
+        let room = bootstrap::draw_room(fastrand::u64(..), routed.view.batch);
         let body = match &prefill {
             None => Segments::from(routed.body.clone()),
             Some(prefill) => {
-                let room = bootstrap::draw_room(fastrand::u64(..), routed.view.batch);
                 let pairing = Pairing {
                     bootstrap: prefill.bootstrap.clone(),
                     room,
@@ -229,6 +253,7 @@ impl Proxy {
                 bootstrap::splice(routed.body, routed.view, &pairing)
             }
         };
+        let paired = prefill.is_some();
         let headers = headers::to_worker(routed.headers);
         let leg = |role, picked: Picked| {
             let policy = self.policies.name(role);
@@ -237,16 +262,27 @@ impl Proxy {
                 .workers
                 .picked(role, routed.model, policy);
             let url = picked.ticket.worker().url.join(routed.endpoint.path());
+            let mut headers = headers.clone();
+            let trace = routed.traces.leg(&LegStart {
+                role,
+                worker: picked.ticket.worker().url.as_str(),
+                url: &url,
+                attempt,
+                room: paired.then_some(room),
+            });
+            trace.inject(&mut headers);
+            tracing::debug!(worker = %picked.ticket.worker().url, %role, attempt, "leg sent");
             let request = UpstreamRequest {
                 method: http::Method::POST,
                 url,
-                headers: headers.clone(),
+                headers,
                 body: body.clone(),
             };
             Leg {
                 role,
                 ticket: picked.ticket.carrying(routed.prompt_tokens),
                 request,
+                trace,
             }
         };
         let timeouts = &self.config.timeouts;
@@ -255,7 +291,6 @@ impl Proxy {
         } else {
             timeouts.whole_answer
         };
-        let paired = prefill.is_some();
         let merge_logprobs = paired && routed.view.wants_prompt_logprobs;
         // Log probabilities are merged into the whole answer, so all of it is held: as much as a request may have.
         let held = if merge_logprobs {
@@ -283,7 +318,7 @@ impl Proxy {
         routed: &Routed<'_>,
     ) -> Response {
         let Committed {
-            opened,
+            mut opened,
             prefill,
             prefill_times,
             merge,
@@ -292,9 +327,11 @@ impl Proxy {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = opened.head.status;
         *response.headers_mut() = headers::to_client(&opened.head.headers);
+        accepted.answered(opened.head.status);
         accepted.committed(opened.ticket.worker(), prefill_times);
         if let Answer::Whole(answer) = &opened.answer {
             self.leg_succeeded(opened.ticket.worker());
+            opened.trace.completed();
             accepted.ends(Outcome::Completed);
             if let Some((output, prompt)) = tokens::in_answer(answer) {
                 let output = TokenCount {
@@ -314,6 +351,7 @@ impl Proxy {
             abort,
             role,
             ticket: opened.ticket,
+            trace: opened.trace,
             prefill,
             rest,
             idle: self.config.timeouts.idle,
@@ -367,7 +405,7 @@ impl Proxy {
         if failure.blames() == Some(failure.role) {
             let change = failure.worker.breaker.failed(self.clock.now());
             if change.is_some() {
-                tracing::warn!(worker = %failure.worker.url, error = failure.message(), "circuit breaker opened");
+                tracing::warn!(worker = %failure.worker.url, error = failure.logged(), "circuit breaker opened");
             }
             self.breaker_told(&failure.worker, false, change);
         }

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::failure::{Cause, Failure, WorkerAnswer};
 use super::headers;
 use super::sse::{self, EventScanner, StreamError};
+use crate::telemetry::trace::LegTrace;
 use crate::upstream::{Upstream, UpstreamBody, UpstreamError, UpstreamRequest};
 use crate::workers::{Ticket, Worker};
 
@@ -28,6 +29,7 @@ pub struct Leg {
     pub role: Role,
     pub ticket: Ticket,
     pub request: UpstreamRequest,
+    pub trace: LegTrace,
 }
 
 /// What a prefill leg leaves: its body, where somebody wanted it.
@@ -42,6 +44,7 @@ pub struct Opened {
     pub head: Parts,
     pub ticket: Ticket,
     pub answer: Answer,
+    pub trace: LegTrace,
 }
 
 #[derive(Debug)]
@@ -63,7 +66,17 @@ impl Leg {
     }
 
     /// Runs a prefill leg to its end and keeps up to `keep` bytes of its body.
-    pub async fn run_prefill(self, upstream: Upstream, keep: usize) -> PrefillOutcome {
+    pub async fn run_prefill(mut self, upstream: Upstream, keep: usize) -> PrefillOutcome {
+        let mut trace = std::mem::take(&mut self.trace);
+        let outcome = self.run_prefill_untraced(upstream, keep).await;
+        match &outcome {
+            Ok(_) => trace.completed(),
+            Err(failure) => trace.failed(failure.kind(), Some(failure.status())),
+        }
+        outcome
+    }
+
+    async fn run_prefill_untraced(self, upstream: Upstream, keep: usize) -> PrefillOutcome {
         let fail = failure(self.role, self.worker());
         let response = upstream
             .send(self.request)
@@ -96,12 +109,21 @@ impl Leg {
 
     /// Runs the leg whose answer the client gets until the answer can be trusted: the first event of a stream, or a
     /// whole answer that is complete.
-    pub async fn open(self, upstream: &Upstream, limits: Limits) -> Result<Opened, Failure> {
+    pub async fn open(mut self, upstream: &Upstream, limits: Limits) -> Result<Opened, Failure> {
         let fail = failure(self.role, self.worker());
         let limit = limits.first;
-        match tokio::time::timeout(limit, self.open_unbounded(upstream, limits.held, &fail)).await {
+        let mut trace = std::mem::take(&mut self.trace);
+        let opening = self.open_unbounded(upstream, limits.held, &fail);
+        let opened = match tokio::time::timeout(limit, opening).await {
             Ok(result) => result,
             Err(_) => Err(fail(Cause::Silent { limit })),
+        };
+        match opened {
+            Ok(opened) => Ok(Opened { trace, ..opened }),
+            Err(failure) => {
+                trace.failed(failure.kind(), Some(failure.status()));
+                Err(failure)
+            }
         }
     }
 
@@ -127,6 +149,7 @@ impl Leg {
         Ok(Opened {
             head,
             ticket: self.ticket,
+            trace: self.trace,
             answer: answer.map_err(fail)?,
         })
     }

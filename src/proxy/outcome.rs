@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use policies::time::Timestamp;
 use policies::worker::{Role, WorkerId};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::telemetry::trace::RequestTrace;
 use crate::telemetry::{FinishedRequest, Outcome, RequestLabels, Telemetry, TokenCount};
 use crate::workers::Worker;
 
@@ -31,6 +33,7 @@ pub struct Accepted {
     output: TokenCount,
     tpot: Option<Duration>,
     outcome: Outcome,
+    trace: RequestTrace,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -70,6 +73,7 @@ impl Accepted {
             output: TokenCount::default(),
             tpot: None,
             outcome: Outcome::ClientGone,
+            trace: RequestTrace::off(),
             _permit: permit,
         }
     }
@@ -139,6 +143,16 @@ impl Accepted {
         }
     }
 
+    /// Takes over the request's span: from here on it ends when the request does.
+    pub fn traced(&mut self, trace: RequestTrace) {
+        self.trace = trace;
+    }
+
+    /// The client's response begins.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.trace.answered(status);
+    }
+
     /// How it ended, should nothing else happen.
     pub fn ends(&mut self, outcome: Outcome) {
         self.outcome = outcome;
@@ -170,6 +184,10 @@ impl Accepted {
 
 impl Drop for Accepted {
     fn drop(&mut self) {
+        if self.outcome == Outcome::Failed {
+            self.trace.broke();
+        }
+        self.trace.ends(self.outcome);
         let finished = self.conclude(self.clock.now());
         let verdict = self.telemetry.slo.judge(&finished);
         self.telemetry

@@ -25,17 +25,20 @@ use super::meter::StreamMeter;
 use super::outcome::Accepted;
 use super::sse::{self, EventScanner};
 use crate::telemetry::Outcome;
+use crate::telemetry::trace::LegTrace;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::workers::{Ticket, Worker};
 
 /// What is relayed.
 pub struct Relay {
     proxy: Arc<Proxy>,
-    accepted: Accepted,
     abort: AbortGuard,
     role: Role,
     ticket: Ticket,
+    trace: LegTrace,
     prefill: Option<PrefillLeg>,
+    /// Below the legs, so that it is dropped after them: a request ends when its legs have.
+    accepted: Accepted,
     /// Ready to go out.
     queue: VecDeque<Bytes>,
     /// Where more comes from; `None` after its end.
@@ -65,6 +68,7 @@ pub struct Handover {
     pub abort: AbortGuard,
     pub role: Role,
     pub ticket: Ticket,
+    pub trace: LegTrace,
     pub prefill: Option<PrefillLeg>,
     pub rest: UpstreamBody,
     pub idle: Duration,
@@ -102,6 +106,7 @@ impl Relay {
             abort: handover.abort,
             role: handover.role,
             ticket: handover.ticket,
+            trace: handover.trace,
             prefill: handover.prefill,
             queue: VecDeque::new(),
             rest: Some(handover.rest),
@@ -125,6 +130,7 @@ impl Relay {
         if !began && events.has_token() {
             self.accepted
                 .first_token(now, self.ticket.worker(), self.role);
+            self.trace.first_token();
         }
     }
 
@@ -137,10 +143,12 @@ impl Relay {
             self.queue.extend(events.held.drain(..));
             if events.failed {
                 outcome = Outcome::Failed;
+                self.trace.failed("in_stream", None);
             }
         }
         self.accepted.ends(outcome);
         if outcome == Outcome::Completed {
+            self.trace.completed();
             self.proxy.leg_succeeded(self.worker());
         }
     }
@@ -155,7 +163,8 @@ impl Relay {
             cause,
         };
         self.proxy.leg_failed(&failure);
-        tracing::warn!(worker = %failure.worker.url, error = failure.message(), "a stream was cut");
+        self.trace.failed(failure.kind(), Some(failure.status()));
+        tracing::warn!(worker = %failure.worker.url, error = failure.logged(), "a stream was cut");
         let Some(events) = &mut self.events else {
             return Some(UpstreamError::Body(failure.message()));
         };
@@ -184,7 +193,7 @@ impl Relay {
         self.accepted.prefill_ended(Instant::now());
         if let Err(failure) = done {
             self.proxy.leg_failed(&failure);
-            tracing::warn!(worker = %failure.worker.url, error = failure.message(), "prefill failed after decode began");
+            tracing::warn!(worker = %failure.worker.url, error = failure.logged(), "prefill failed after decode began");
         }
     }
 }

@@ -121,10 +121,9 @@ impl Slo {
         };
         match request.outcome {
             Outcome::Failed => Some(Verdict::Failed),
-            Outcome::Refused => None,
             Outcome::Completed if request.ttft.is_some() => Some(missed.unwrap_or(Verdict::Good)),
             Outcome::ClientGone if request.streamed => missed,
-            Outcome::Completed | Outcome::ClientGone => None,
+            Outcome::Completed | Outcome::ClientGone | Outcome::Refused => None,
         }
     }
 }

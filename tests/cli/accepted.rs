@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adaptive_router::config::{Config, ControlPlaneRole, LogLevel, Mode, PrefillUrl};
+use adaptive_router::config::{Config, ControlPlaneRole, LogLevel, Mode, OtlpProtocol, PrefillUrl};
 use policies::route::{AssignmentMode, PolicyKind, RouteSettings};
 
 use super::config;
@@ -313,9 +313,37 @@ fn any_token_flag_marks_tokens_as_configured() {
 }
 
 #[test]
+fn a_collector_is_spoken_to_as_its_address_says() {
+    for (text, url, protocol) in [
+        ("", "http://localhost:4317/", OtlpProtocol::Grpc),
+        ("a:4317", "http://a:4317/", OtlpProtocol::Grpc),
+        ("[::1]:4317", "http://[::1]:4317/", OtlpProtocol::Grpc),
+        ("https://a", "https://a/", OtlpProtocol::Grpc),
+        ("a:4318", "http://a:4318/v1/traces", OtlpProtocol::Http),
+        (
+            "http://a:4318/",
+            "http://a:4318/v1/traces",
+            OtlpProtocol::Http,
+        ),
+        ("https://a/b", "https://a/b", OtlpProtocol::Http),
+    ] {
+        let flag = if text.is_empty() {
+            String::new()
+        } else {
+            format!("--otlp-traces-endpoint {text}")
+        };
+        let tracing = config(&flag).tracing;
+        assert_eq!(tracing.endpoint.as_str(), url, "{text}");
+        assert_eq!(tracing.endpoint.protocol, protocol, "{text}");
+        assert!(!tracing.enabled);
+    }
+    assert!(config("--enable-trace").tracing.enabled);
+}
+
+#[test]
 fn flags_without_effect_are_named_once_each() {
     let ignored = config(
-        "--model-path m --dp-aware --history-backend redis --service-discovery --selector a=b c=d --enable-trace",
+        "--model-path m --dp-aware --history-backend redis --service-discovery --selector a=b c=d",
     )
     .ignored;
     assert_eq!(
@@ -324,7 +352,6 @@ fn flags_without_effect_are_named_once_each() {
             "--dp-aware",
             "--model-path",
             "--history-backend",
-            "--enable-trace",
             "--service-discovery (register workers by POST /workers)",
         ]
     );

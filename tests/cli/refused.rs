@@ -64,6 +64,9 @@ const BAD: &[&str] = &[
     "--health-check-endpoint health",
     "--cors-allowed-origins example.com",
     "--request-id-headers ü",
+    "--otlp-traces-endpoint :4317",
+    "--otlp-traces-endpoint grpc://a:4317",
+    "--otlp-traces-endpoint http://me@a:4317",
     // keys: never shown
     "--control-plane-api-keys id:name:hunter2",
     "--control-plane-api-keys id:name:boss:hunter2",

@@ -2,6 +2,7 @@
 //! that leave. In memory and in virtual time.
 
 mod rig;
+mod telemetry;
 
 use std::time::Duration;
 

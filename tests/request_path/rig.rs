@@ -1,11 +1,13 @@
 //! A router with two prefill and two decode workers, all in memory and in virtual time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adaptive_router::clock::Clock;
 use adaptive_router::config::{Config, Parsed};
 use adaptive_router::proxy::{self, Admission, Policies, Proxy, abort};
 use adaptive_router::simulate;
+use adaptive_router::telemetry::trace::Traces;
 use adaptive_router::telemetry::{Metrics, Slo, Telemetry};
 use adaptive_router::upstream::Upstream;
 use adaptive_router::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
@@ -140,6 +142,7 @@ impl Rig {
             upstream,
             clock: Clock::start(),
             telemetry,
+            traces: Traces::off(),
             aborter,
             suspects,
             config: Arc::from(config),
@@ -198,19 +201,48 @@ impl Rig {
 
     /// Requests by how they ended, and those that have not.
     pub(crate) fn ledger(&self) -> Ledger {
-        let text = String::from_utf8(self.proxy.metrics_text()).expect("text");
-        let sum = |outcome: &str| {
-            let outcome = format!("outcome=\"{outcome}\"}} ");
-            text.lines()
-                .filter(|line| line.starts_with("adaptive_router_requests_finished_total"))
-                .filter_map(|line| line.split_once(&outcome)?.1.parse::<u64>().ok())
-                .sum()
-        };
+        let name = "adaptive_router_requests_finished_total";
+        let ended = |outcome: &str| self.metric(name, &[("outcome", outcome)]) as u64;
         Ledger {
-            completed: sum("completed"),
-            failed: sum("failed"),
-            client_gone: sum("client_gone"),
+            completed: ended("completed"),
+            failed: ended("failed"),
+            refused: ended("refused"),
+            client_gone: ended("client_gone"),
         }
+    }
+
+    /// The sum of a family's samples with these labels, as Prometheus would read them.
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let text = String::from_utf8(self.proxy.metrics_text()).expect("text");
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{value}\""))
+            .collect();
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '))
+            .filter(|(set, _)| set.is_empty() || set.starts_with('{'))
+            .filter(|(set, _)| labels.iter().all(|label| set.contains(label)))
+            .map(|(_, value)| value.parse::<f64>().expect("a number"))
+            .sum()
+    }
+
+    /// The events of a streamed answer, and how long after the request was sent each came, in virtual time.
+    pub(crate) async fn timed(&self, path: &str, body: String) -> Vec<(Duration, Value)> {
+        let sent = tokio::time::Instant::now();
+        let mut body = self.open(path, body).await.into_body();
+        let mut events = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.expect("a whole answer").into_data();
+            let text = String::from_utf8(data.expect("data").to_vec()).expect("UTF-8");
+            for event in text.split_terminator("\n\n") {
+                let data = event.strip_prefix("data: ").expect("an event");
+                if data != "[DONE]" {
+                    let json = serde_json::from_str(data).expect("JSON");
+                    events.push((sent.elapsed(), json));
+                }
+            }
+        }
+        events
     }
 
     /// In flight on the router's side, over all workers.
@@ -229,17 +261,18 @@ impl Rig {
 pub(crate) struct Ledger {
     pub(crate) completed: u64,
     pub(crate) failed: u64,
+    pub(crate) refused: u64,
     pub(crate) client_gone: u64,
 }
 
 /// Waits (in virtual time) until `holds`, at most `limit`.
-pub(crate) async fn within(limit: std::time::Duration, holds: impl Fn() -> bool) -> bool {
+pub(crate) async fn within(limit: Duration, holds: impl Fn() -> bool) -> bool {
     let until = tokio::time::Instant::now() + limit;
     while !holds() {
         if tokio::time::Instant::now() >= until {
             return false;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     true
 }

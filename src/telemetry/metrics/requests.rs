@@ -15,6 +15,9 @@ use crate::telemetry::requests::{FinishedRequest, Outcome, TokenCount, Verdict};
 /// Label values of this router where the peer has several kinds.
 const HTTP: &str = "http";
 
+/// Numbers of attempts as labels; what is beyond the last is many.
+const ATTEMPTS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+
 /// What the labels of a request's families come from.
 #[derive(Debug, Clone)]
 pub struct RequestLabels {
@@ -296,9 +299,7 @@ impl RequestFamilies {
 
     pub fn retried(&self, role: &str, endpoint: &str, attempt: u32, pause: Duration) {
         self.retries.with_label_values(&[role, endpoint]).inc();
-        // --retry-max-retries bounds the numbers, and what is beyond nine is many.
-        const NUMBERS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-        let number = NUMBERS[(attempt as usize).min(NUMBERS.len() - 1)];
+        let number = ATTEMPTS[(attempt as usize).min(ATTEMPTS.len() - 1)];
         self.backoff
             .with_label_values(&[number])
             .observe(pause.as_secs_f64());

@@ -28,7 +28,6 @@ pub struct WorkerFamilies {
 }
 
 impl WorkerFamilies {
-    #[expect(clippy::too_many_lines, reason = "a flat list: one statement a family")]
     pub(super) fn new(make: &mut Catalogue, buckets: &Buckets) -> Self {
         let families = Self {
             selections: make.counter(

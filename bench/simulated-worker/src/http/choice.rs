@@ -119,23 +119,22 @@ impl Choice {
         }
     }
 
-    /// Ready once there is something to write, or nothing more will come.
-    pub(crate) fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.end.is_some() || self.available > self.written.tokens {
-            return Poll::Ready(());
+    /// Ready once there is something to write in chunks of `interval` tokens, or nothing more will come.
+    pub(crate) fn poll_progress(&mut self, interval: u32, cx: &mut Context<'_>) -> Poll<()> {
+        while self.next(interval).is_none() {
+            let Poll::Ready(Progress { tokens, end }) =
+                self.hold.ticket.poll_beyond(self.available, cx)
+            else {
+                return Poll::Pending;
+            };
+            self.note(tokens, end);
         }
-        let Poll::Ready(Progress { tokens, end }) =
-            self.hold.ticket.poll_beyond(self.written.tokens, cx)
-        else {
-            return Poll::Pending;
-        };
-        self.note(tokens, end);
         Poll::Ready(())
     }
 
     pub(crate) async fn wait_for_end(&mut self) {
         // In two steps, to know when the first token came.
-        poll_fn(|cx| self.poll_progress(cx)).await;
+        poll_fn(|cx| self.poll_progress(1, cx)).await;
         let (tokens, end) = self.hold.ended().await;
         self.note(tokens, Some(end));
     }

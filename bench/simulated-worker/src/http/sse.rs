@@ -122,7 +122,7 @@ impl<W: Wire> Stream<W> {
             .zip(&self.open)
             .filter(|(_, open)| **open)
         {
-            ready |= choice.poll_progress(cx).is_ready();
+            ready |= choice.poll_progress(self.interval, cx).is_ready();
         }
         if ready {
             Poll::Ready(())
