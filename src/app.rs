@@ -1,38 +1,32 @@
 //! The program put together: who owns which state and which task, and how it all ends.
 
+mod background;
+mod listeners;
+mod routes;
+
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
-use axum::{Router, middleware};
-use http::Method;
-use policies::model::WorkerModel;
-use policies::ratio::FixedRatio;
-use policies::worker::{Role, WorkerId};
-use tokio::net::TcpListener;
+use axum::Router;
+use policies::worker::Role;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::admin::{self, AdminState};
+use self::background::Inboxes;
+use self::listeners::Listeners;
+use crate::admin::AdminState;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
-use crate::control::{Fleet, health, loads, ratio, removal};
-use crate::error::ERROR_CODE;
-use crate::live::{self, Live};
-use crate::proxy::{self, Admission, Policies, Proxy, abort};
+use crate::control::removal;
+use crate::live::Live;
+use crate::proxy::{Admission, Policies, Proxy, abort};
 use crate::server::{self, BindError, Ending, TlsError};
 use crate::simulate;
 use crate::telemetry::trace::{TraceError, Traces};
 use crate::telemetry::{Buckets, Metrics, Slo, Telemetry};
-use crate::ui;
 use crate::upstream::{Upstream, UpstreamBuildError};
 use crate::workers::{AddError, WorkerRegistry, WorkerSpec, WorkerUrl, WorkerUrlError};
 
@@ -126,7 +120,7 @@ impl App {
             removed,
             aborts,
         };
-        start_background(&proxy, inboxes, &mut tasks, &background);
+        background::start(&proxy, inboxes, &mut tasks, &background);
         let live = Live::new(Arc::clone(&registry), telemetry, Arc::clone(&config), clock);
         tasks.spawn(live.clone().run(background.clone()));
 
@@ -139,8 +133,8 @@ impl App {
             removals,
         };
         Ok(Self {
-            router: router(&proxy, admin, live.clone()),
-            metrics_router: metrics_router(Arc::clone(&proxy)),
+            router: routes::main_port(&proxy, admin, live.clone()),
+            metrics_router: routes::metrics_port(Arc::clone(&proxy)),
             config,
             proxy,
             listeners,
@@ -251,90 +245,6 @@ impl App {
     }
 }
 
-/// The ports.
-struct Listeners {
-    main: TcpListener,
-    tls: Option<tokio_rustls::TlsAcceptor>,
-    metrics: TcpListener,
-}
-
-impl Listeners {
-    async fn bind(config: &Config) -> Result<Self, StartError> {
-        let Config {
-            server, metrics, ..
-        } = config;
-        let tls = match (&server.tls_cert_path, &server.tls_key_path) {
-            (Some(certificate), Some(key)) => {
-                Some(server::tls_acceptor(certificate, key).map_err(StartError::Tls)?)
-            }
-            _ => None,
-        };
-        let main = server::bind(&server.host, server.port, "--port");
-        let metrics = server::bind(&metrics.host, metrics.port, "--prometheus-port");
-        Ok(Self {
-            main: main.await.map_err(StartError::Bind)?,
-            tls,
-            metrics: metrics.await.map_err(StartError::Bind)?,
-        })
-    }
-}
-
-/// What the background tasks are sent.
-struct Inboxes {
-    suspected: mpsc::Receiver<WorkerId>,
-    removed: mpsc::Receiver<WorkerId>,
-    aborts: mpsc::Receiver<abort::Abort>,
-}
-
-/// Starts what runs beside the requests, on `tasks` and until `cancel`.
-fn start_background(
-    proxy: &Proxy,
-    inboxes: Inboxes,
-    tasks: &mut JoinSet<()>,
-    cancel: &CancellationToken,
-) {
-    let Proxy {
-        config,
-        registry,
-        upstream,
-        clock,
-        telemetry,
-        ..
-    } = proxy;
-    let fleet = Fleet {
-        registry: Arc::clone(registry),
-        upstream: upstream.clone(),
-        clock: *clock,
-        metrics: Arc::clone(&telemetry.metrics),
-    };
-    let health = config.health.clone();
-    tasks.spawn(health::run(
-        fleet.clone(),
-        health.clone(),
-        inboxes.suspected,
-        cancel.clone(),
-    ));
-    tasks.spawn(loads::run(fleet, health, cancel.clone()));
-    let registry = Arc::clone(registry);
-    tasks.spawn(removal::run(
-        Arc::clone(&registry),
-        inboxes.removed,
-        cancel.clone(),
-    ));
-    tasks.spawn(abort::run(upstream.clone(), inboxes.aborts, cancel.clone()));
-    if config.routing.ratio_controller {
-        let telemetry = Arc::clone(telemetry);
-        let planner = planner(config);
-        tasks.spawn(ratio::run(
-            registry,
-            telemetry,
-            *clock,
-            planner,
-            cancel.clone(),
-        ));
-    }
-}
-
 /// The registry, with those who want to know what becomes of workers.
 fn registry(
     config: &Config,
@@ -365,19 +275,6 @@ fn telemetry(config: &Config) -> Arc<Telemetry> {
     Arc::new(Telemetry::new(Metrics::new(&buckets), slo))
 }
 
-/// The planner of the ratio. Simulated workers take as many times the model's durations as they are told to.
-fn planner(config: &Config) -> FixedRatio {
-    let scale = config
-        .fleet
-        .simulate
-        .as_ref()
-        .map_or(1.0, |settings| settings.time_scale);
-    FixedRatio {
-        model: WorkerModel::default().scaled(scale),
-        itl_seconds: config.slo.itl.as_secs_f64(),
-    }
-}
-
 /// The workers that the command line names.
 fn specs(config: &Config) -> Result<Vec<WorkerSpec>, WorkerUrlError> {
     let fleet = &config.fleet;
@@ -394,79 +291,4 @@ fn specs(config: &Config) -> Result<Vec<WorkerSpec>, WorkerUrlError> {
         .iter()
         .map(|url| named(url, Role::Regular));
     prefill.chain(decode).chain(regular).collect()
-}
-
-fn router(proxy: &Arc<Proxy>, admin: AdminState, live: Live) -> Router {
-    let config = Arc::clone(&proxy.config);
-    let inference = proxy::routes(proxy).route_layer(middleware::from_fn_with_state(
-        Arc::clone(&config),
-        admin::auth::require_api_key,
-    ));
-    inference
-        .merge(admin::routes(admin))
-        .merge(ui::routes())
-        .merge(live::routes(live))
-        .fallback(proxy::not_found)
-        .layer(middleware::from_fn_with_state(Arc::clone(proxy), count))
-        .layer(CatchPanicLayer::new())
-        .layer(cors(&config.server.cors_allowed_origins))
-}
-
-/// Counts requests and responses. The path is the route's pattern, so that ids in paths make no series of their own.
-async fn count(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) -> Response {
-    let received = Instant::now();
-    let method = request.method().clone();
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let path = matched.as_ref().map_or("unknown", MatchedPath::as_str);
-    let method = method_label(&method);
-    let http = &proxy.telemetry.metrics.http;
-    http.received(method, path);
-    let response = next.run(request).await;
-    let code = response.headers().get(ERROR_CODE);
-    let code = code.and_then(|code| code.to_str().ok()).unwrap_or_default();
-    let status = response.status();
-    http.responded(method, path, status.as_str(), code, received.elapsed());
-    response
-}
-
-/// A method that clients make up makes no series.
-fn method_label(method: &Method) -> &'static str {
-    const KNOWN: [Method; 7] = [
-        Method::GET,
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::PATCH,
-    ];
-    const NAMES: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
-    let position = KNOWN.iter().position(|known| known == method);
-    position.map_or("other", |position| NAMES[position])
-}
-
-/// The metrics port answers every path with the metrics, as the peer's does.
-fn metrics_router(proxy: Arc<Proxy>) -> Router {
-    Router::new().fallback(move || {
-        let text = proxy.metrics_text();
-        async move {
-            (
-                [(http::header::CONTENT_TYPE, prometheus::TEXT_FORMAT)],
-                text,
-            )
-        }
-    })
-}
-
-/// Any origin unless some are named, as the peer has it.
-fn cors(origins: &[String]) -> CorsLayer {
-    let layer = CorsLayer::new()
-        .allow_methods(tower_http::cors::Any)
-        .allow_headers(tower_http::cors::Any);
-    if origins.is_empty() {
-        return layer.allow_origin(tower_http::cors::Any);
-    }
-    layer.allow_origin(AllowOrigin::list(
-        origins.iter().filter_map(|origin| origin.parse().ok()),
-    ))
 }

@@ -31,6 +31,7 @@ pub struct Telemetry {
 
 impl Telemetry {
     pub fn new(metrics: Metrics, slo: Slo) -> Self {
+        metrics.requests.hold_to(slo);
         Self {
             metrics: Arc::new(metrics),
             journal: Journal::default(),

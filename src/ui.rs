@@ -1,4 +1,8 @@
-//! The page at `/ui`: the fleet at a glance. One file in the binary, without a build step and without the network.
+//! The page at `/ui`: the fleet at a glance, drawn from the events of `/ui/events`.
+//!
+//! One document in the binary, without a build step and without the network: its parts are joined when the router is
+//! compiled, so that each is about one thing and a browser still asks once. The parts of the script share one scope;
+//! their order matters only where a constant is made from an earlier one.
 
 use axum::Router;
 use axum::response::{Html, IntoResponse, Redirect};
@@ -7,12 +11,39 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 
-const PAGE: &str = include_str!("ui/index.html");
+const PAGE: &str = concat!(
+    include_str!("ui/head.html"),
+    "<style>\n",
+    include_str!("ui/style/tokens.css"),
+    include_str!("ui/style/page.css"),
+    include_str!("ui/style/strip.css"),
+    include_str!("ui/style/charts.css"),
+    include_str!("ui/style/cards.css"),
+    include_str!("ui/style/journal.css"),
+    "</style>\n",
+    include_str!("ui/body.html"),
+    "<script>\n\"use strict\";\n",
+    include_str!("ui/script/dom.js"),
+    include_str!("ui/script/format.js"),
+    include_str!("ui/script/feed.js"),
+    include_str!("ui/script/model.js"),
+    include_str!("ui/script/connection.js"),
+    include_str!("ui/script/strip.js"),
+    include_str!("ui/script/moves.js"),
+    include_str!("ui/script/plot.js"),
+    include_str!("ui/script/charts.js"),
+    include_str!("ui/script/card.js"),
+    include_str!("ui/script/details.js"),
+    include_str!("ui/script/workers.js"),
+    include_str!("ui/script/journal.js"),
+    include_str!("ui/script/main.js"),
+    "</script>\n</body>\n</html>\n",
+);
 
 /// Script and style are inside the page, which holds no text from outside, so inline is all that runs; it can speak
-/// to this router only, and no other site can frame it.
+/// to this router only, and no other site can frame it. The one image is the icon in the page's head.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub fn routes() -> Router {
     Router::new()
@@ -37,6 +68,8 @@ mod tests {
     use axum::body::Body;
     use http::header::{CONTENT_TYPE, LOCATION};
     use http::{Request, Response, StatusCode};
+    use std::fs;
+    use std::path::Path;
     use tower::ServiceExt as _;
 
     async fn get(path: &str) -> Response<Body> {
@@ -55,12 +88,26 @@ mod tests {
     }
 
     #[test]
+    fn every_part_of_the_page_is_in_it() {
+        for folder in ["style", "script"] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("src/ui")
+                .join(folder);
+            for part in fs::read_dir(folder).unwrap() {
+                let part = part.unwrap().path();
+                let text = fs::read_to_string(&part).unwrap();
+                assert!(PAGE.contains(&text), "{}", part.display());
+            }
+        }
+    }
+
+    #[test]
     fn the_page_loads_nothing_and_writes_no_markup() {
         for forbidden in [
             "http://",
             "https://",
             "src=",
-            "<link",
+            "rel=\"stylesheet\"",
             "@import",
             "innerHTML",
             "eval(",

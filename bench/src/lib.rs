@@ -9,6 +9,8 @@ mod get;
 pub mod load;
 pub mod router;
 pub mod serve;
+pub mod sim;
 pub mod telemetry;
+pub mod workload;
 
 pub use get::GetError;

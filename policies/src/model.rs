@@ -45,11 +45,13 @@ impl WorkerModel {
                 cached_cost: 0.015,
                 transfer_base: 0.048,
                 transfer_per_token: 7.4e-6,
+                warm_up_per_request: 0.0,
             },
             decode: DecodeModel {
                 step_base: 0.006_48,
                 per_sequence: 0.000_072,
                 per_kv_token: 5e-9,
+                arrival_per_token: 0.0,
                 max_running: 256,
                 kv_pool_tokens: 2_000_000,
             },
@@ -65,9 +67,11 @@ impl WorkerModel {
             &mut prefill.per_token,
             &mut prefill.transfer_base,
             &mut prefill.transfer_per_token,
+            &mut prefill.warm_up_per_request,
             &mut decode.step_base,
             &mut decode.per_sequence,
             &mut decode.per_kv_token,
+            &mut decode.arrival_per_token,
         ] {
             *seconds *= factor;
         }

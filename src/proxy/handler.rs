@@ -328,6 +328,9 @@ impl Proxy {
         *response.status_mut() = opened.head.status;
         *response.headers_mut() = headers::to_client(&opened.head.headers);
         accepted.answered(opened.head.status);
+        if let Some(ended) = prefill_times.as_ref().filter(|times| times.ended.is_some()) {
+            self.leg_succeeded(&ended.worker);
+        }
         accepted.committed(opened.ticket.worker(), prefill_times);
         if let Answer::Whole(answer) = &opened.answer {
             self.leg_succeeded(opened.ticket.worker());

@@ -97,16 +97,16 @@ impl Accepted {
         }
     }
 
-    /// The prefill leg ended after the commit.
-    pub fn prefill_ended(&mut self, now: Instant) {
-        if let Some(prefill) = &mut self.prefill {
-            prefill.ended = Some(now);
-            let took = now - prefill.sent;
-            self.telemetry
-                .metrics
-                .workers
-                .prefilled(&prefill.worker, took);
-        }
+    /// The prefill leg ended well after the commit. Answers its worker.
+    pub fn prefill_ended(&mut self, now: Instant) -> Option<&Worker> {
+        let prefill = self.prefill.as_mut()?;
+        prefill.ended = Some(now);
+        let took = now - prefill.sent;
+        self.telemetry
+            .metrics
+            .workers
+            .prefilled(&prefill.worker, took);
+        Some(&prefill.worker)
     }
 
     /// The first token goes to the client.

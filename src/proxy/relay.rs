@@ -190,10 +190,16 @@ impl Relay {
             return;
         };
         self.prefill = None;
-        self.accepted.prefill_ended(Instant::now());
-        if let Err(failure) = done {
-            self.proxy.leg_failed(&failure);
-            tracing::warn!(worker = %failure.worker.url, error = failure.logged(), "prefill failed after decode began");
+        match done {
+            Ok(_) => {
+                if let Some(worker) = self.accepted.prefill_ended(Instant::now()) {
+                    self.proxy.leg_succeeded(worker);
+                }
+            }
+            Err(failure) => {
+                self.proxy.leg_failed(&failure);
+                tracing::warn!(worker = %failure.worker.url, error = failure.logged(), "prefill failed after decode began");
+            }
         }
     }
 }

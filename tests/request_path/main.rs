@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 use rig::{Ledger, Rig, within};
 use serde_json::{Value, json};
-use simulated_worker::{Fault, answer};
+use simulated_worker::{Fault, Rule, answer};
 
 const TOKENS: u32 = 24;
 
@@ -385,4 +385,29 @@ async fn logprobs_are_merged_into_an_answer_of_any_length() {
         prompt.map(|len| len as u64),
         answer["meta_info"]["prompt_tokens"].as_u64()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prefill_that_fails_now_and_then_keeps_its_breaker_closed() {
+    let rig = Rig::new(&["--cb-failure-threshold", "3"]);
+    // Every second prefill of each worker fails, so that no two failures follow each other.
+    for _ in 0..12 {
+        let first = rig.prefill.iter().map(|worker| worker.faults());
+        for faults in first {
+            faults.set([Rule {
+                limit: Some(1),
+                ..Fault::ResetBeforeHead.into()
+            }]);
+        }
+        for _ in 0..4 {
+            let answer = rig.post("/generate", generate("a", true)).await;
+            assert_eq!(answer.status, StatusCode::OK);
+        }
+    }
+    for worker in rig.proxy.registry.snapshot().members() {
+        let state = worker.worker.breaker.state(rig.proxy.clock.now());
+        assert_eq!(state.as_str(), "closed", "{}", worker.worker.url);
+    }
+    let prefill = [("worker", "http://prefill-0:30000"), ("outcome", "success")];
+    assert!(rig.metric("smg_worker_cb_outcomes_total", &prefill) > 0.0);
 }

@@ -14,6 +14,9 @@ pub struct DecodeModel {
     pub per_sequence: f64,
     /// Seconds for each token of KV that the running sequences hold: reading it.
     pub per_kv_token: f64,
+    /// Seconds that the KV of an arriving request holds up the running sequences, for each token of its prompt.
+    #[serde(default)]
+    pub arrival_per_token: f64,
     /// Sequences that the engine runs at once; more wait.
     pub max_running: u32,
     /// Tokens of KV that fit in the worker's memory.
@@ -26,12 +29,22 @@ impl DecodeModel {
         self.step(f64::from(running), kv_tokens as f64)
     }
 
+    /// Seconds by which the arrival of a request with `prompt_tokens` makes a step longer.
+    pub fn arrival_seconds(&self, prompt_tokens: u64) -> f64 {
+        prompt_tokens as f64 * self.arrival_per_token
+    }
+
     /// The most sequences of `mean_kv` tokens each that fit in memory and whose step takes at most `itl_seconds`; 0
     /// where not even one does.
     pub fn max_batch_within(&self, itl_seconds: f64, mean_kv: f64) -> u32 {
+        self.largest_batch(itl_seconds, mean_kv, 0.0)
+    }
+
+    /// The same where each sequence also costs `extra` seconds a step.
+    fn largest_batch(&self, itl_seconds: f64, mean_kv: f64, extra: f64) -> u32 {
         let mean_kv = mean_kv.max(0.0);
         let by_memory = self.kv_pool_tokens as f64 / mean_kv.max(1.0);
-        let slope = self.per_sequence + self.per_kv_token * mean_kv;
+        let slope = self.per_sequence + self.per_kv_token * mean_kv + extra;
         let spare = itl_seconds - self.step_base;
         let by_time = if spare < 0.0 {
             0.0
@@ -45,15 +58,17 @@ impl DecodeModel {
     }
 
     /// Requests a second that the worker sustains with at most `itl_seconds` between tokens: the largest batch that
-    /// keeps it, each sequence leaving after `output_tokens` steps. On average half of a request's output is written.
+    /// keeps it, each sequence leaving after `output_tokens` steps. On average half of a request's output is written,
+    /// and while one is served each of the others is replaced once, whose arrivals hold it up.
     pub fn capacity(&self, itl_seconds: f64, prompt_tokens: u64, output_tokens: u64) -> f64 {
         let steps = output_tokens.max(1) as f64;
         let mean_kv = prompt_tokens as f64 + steps / 2.0;
-        let batch = f64::from(self.max_batch_within(itl_seconds, mean_kv));
+        let arrival = self.arrival_seconds(prompt_tokens) / steps;
+        let batch = f64::from(self.largest_batch(itl_seconds, mean_kv, arrival));
         if batch < 1.0 {
             return 0.0;
         }
-        batch * rate(steps * self.step(batch, batch * mean_kv))
+        batch * rate(steps * (self.step(batch, batch * mean_kv) + batch * arrival))
     }
 
     fn step(&self, running: f64, kv_tokens: f64) -> f64 {
@@ -70,6 +85,7 @@ mod tests {
         step_base: 0.005,
         per_sequence: 0.0001,
         per_kv_token: 1e-8,
+        arrival_per_token: 0.0,
         max_running: 256,
         kv_pool_tokens: 1_000_000,
     };
@@ -106,6 +122,20 @@ mod tests {
         assert!(MODEL.capacity(0.004, 900, 200) <= 0.0);
     }
 
+    #[test]
+    fn arrivals_take_their_part_of_every_step() {
+        let model = DecodeModel {
+            arrival_per_token: 2e-6,
+            ..MODEL
+        };
+        // 1.8 ms an arrival, spread over 200 steps: 9 us more for each of 100 sequences.
+        let capacity = model.capacity(0.0169 + 1e-9, 900, 200);
+        assert!(
+            (capacity - 100.0 / (200.0 * 0.0169)).abs() < 1e-6,
+            "{capacity}"
+        );
+    }
+
     fn models() -> impl Strategy<Value = DecodeModel> {
         let seconds = || prop_oneof![Just(0.0), 0.0..0.1];
         (seconds(), seconds(), seconds(), any::<u32>(), any::<u64>()).prop_map(
@@ -113,6 +143,7 @@ mod tests {
                 step_base,
                 per_sequence,
                 per_kv_token,
+                arrival_per_token: per_kv_token / 1000.0,
                 max_running,
                 kv_pool_tokens,
             },
@@ -124,7 +155,11 @@ mod tests {
         fn every_answer_is_finite_and_not_negative(
             model in models(), running: u32, kv: u64, itl in -1.0..10.0, prompt: u64, output: u64,
         ) {
-            for answer in [model.step_seconds(running, kv), model.capacity(itl, prompt, output)] {
+            for answer in [
+                model.step_seconds(running, kv),
+                model.arrival_seconds(prompt),
+                model.capacity(itl, prompt, output),
+            ] {
                 prop_assert!(answer.is_finite() && answer >= 0.0, "{answer}");
             }
         }

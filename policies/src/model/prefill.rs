@@ -21,6 +21,10 @@ pub struct PrefillModel {
     pub transfer_base: f64,
     /// Seconds for each token of KV sent, cached ones included. A worker sends one request's KV at a time.
     pub transfer_per_token: f64,
+    /// Seconds that the first batch after a start takes longer for each request that waits for it: connections to
+    /// decode workers, kernels that are compiled at their first use.
+    #[serde(default)]
+    pub warm_up_per_request: f64,
 }
 
 impl PrefillModel {
@@ -33,6 +37,16 @@ impl PrefillModel {
     /// Seconds until the KV of `tokens` has arrived at the decode worker.
     pub fn transfer_seconds(&self, tokens: u64) -> f64 {
         self.transfer_base + tokens as f64 * self.transfer_per_token
+    }
+
+    /// Seconds that the first batch after a start takes longer with `waiting` requests at the worker.
+    pub fn warm_up_seconds(&self, waiting: u32) -> f64 {
+        f64::from(waiting) * self.warm_up_per_request
+    }
+
+    /// Seconds of a worker's time for the KV of `tokens`: it sends one request's after another's.
+    pub fn sending_seconds(&self, tokens: u64) -> f64 {
+        tokens as f64 * self.transfer_per_token
     }
 
     /// Tokens that would take as long to compute as this prompt does with `cached_fraction` (0 to 1) of it in the
@@ -48,8 +62,7 @@ impl PrefillModel {
         let computed = self.computed_tokens(prompt_tokens, cached_fraction);
         let batches = computed / self.batch_tokens() as f64;
         let computing = batches * self.batch_base + computed * self.per_token;
-        let sending = prompt_tokens as f64 * self.transfer_per_token;
-        rate(computing.max(sending))
+        rate(computing.max(self.sending_seconds(prompt_tokens)))
     }
 
     fn batch_tokens(&self) -> u64 {
@@ -69,6 +82,7 @@ mod tests {
         cached_cost: 0.0,
         transfer_base: 0.02,
         transfer_per_token: 1e-6,
+        warm_up_per_request: 0.01,
     };
 
     fn close(a: f64, b: f64) -> bool {
@@ -126,6 +140,7 @@ mod tests {
                         cached_cost,
                         transfer_base,
                         transfer_per_token,
+                        warm_up_per_request: transfer_base,
                     }
                 },
             )
@@ -137,6 +152,7 @@ mod tests {
             let answers = [
                 model.batch_seconds(tokens),
                 model.transfer_seconds(tokens),
+                model.warm_up_seconds(tokens as u32),
                 model.computed_tokens(tokens, cached),
                 model.capacity(tokens, cached),
             ];

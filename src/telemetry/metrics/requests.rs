@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{
+    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 
 use super::buckets::{Buckets, TOKENS};
 use super::catalogue::Catalogue;
 use super::labels::ModelLabels;
-use crate::telemetry::requests::{FinishedRequest, Outcome, TokenCount, Verdict};
+use crate::telemetry::requests::{FinishedRequest, Outcome, Slo, TokenCount, Verdict};
 
 /// Label values of this router where the peer has several kinds.
 const HTTP: &str = "http";
@@ -58,6 +60,7 @@ pub struct RequestFamilies {
     output_tokens: HistogramVec,
     slo: IntCounterVec,
     good_output_tokens: IntCounter,
+    slo_target: GaugeVec,
     retries: IntCounterVec,
     retries_exhausted: IntCounterVec,
     backoff: HistogramVec,
@@ -177,6 +180,11 @@ impl RequestFamilies {
                     &[],
                 )
                 .with_label_values::<&str>(&[]),
+            slo_target: make.real_gauge(
+                "adaptive_router_slo_target_seconds",
+                "What a streamed request is held to: latency=ttft is --ttft-slo-ms, latency=itl is --itl-slo-ms (the mean of a request)",
+                &["latency"],
+            ),
             retries: make.counter(
                 "smg_worker_retries_total",
                 "Attempts after the first, by the role that serves and the endpoint",
@@ -198,6 +206,14 @@ impl RequestFamilies {
             families.slo.with_label_values(&[verdict.as_str()]);
         }
         families
+    }
+
+    pub fn hold_to(&self, slo: Slo) {
+        for (latency, target) in [("ttft", slo.ttft), ("itl", slo.itl)] {
+            self.slo_target
+                .with_label_values(&[latency])
+                .set(target.as_secs_f64());
+        }
     }
 
     pub fn model_label(&self, model: Option<&str>) -> Arc<str> {

@@ -1,0 +1,93 @@
+//! Every route, and what every request passes on its way to one.
+
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::{Router, middleware};
+use http::Method;
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::admin::{self, AdminState};
+use crate::error::ERROR_CODE;
+use crate::live::{self, Live};
+use crate::proxy::{self, Proxy};
+use crate::ui;
+
+pub(super) fn main_port(proxy: &Arc<Proxy>, admin: AdminState, live: Live) -> Router {
+    let config = Arc::clone(&proxy.config);
+    let inference = proxy::routes(proxy).route_layer(middleware::from_fn_with_state(
+        Arc::clone(&config),
+        admin::auth::require_api_key,
+    ));
+    inference
+        .merge(admin::routes(admin))
+        .merge(ui::routes())
+        .merge(live::routes(live))
+        .fallback(proxy::not_found)
+        .layer(middleware::from_fn_with_state(Arc::clone(proxy), count))
+        .layer(CatchPanicLayer::new())
+        .layer(cors(&config.server.cors_allowed_origins))
+}
+
+/// Counts requests and responses. The path is the route's pattern, so that ids in paths make no series of their own.
+async fn count(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) -> Response {
+    let received = Instant::now();
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let path = matched.as_ref().map_or("unknown", MatchedPath::as_str);
+    let method = method_label(&method);
+    let http = &proxy.telemetry.metrics.http;
+    http.received(method, path);
+    let response = next.run(request).await;
+    let code = response.headers().get(ERROR_CODE);
+    let code = code.and_then(|code| code.to_str().ok()).unwrap_or_default();
+    let status = response.status();
+    http.responded(method, path, status.as_str(), code, received.elapsed());
+    response
+}
+
+/// A method that clients make up makes no series.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [Method; 7] = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PATCH,
+    ];
+    const NAMES: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
+    let position = KNOWN.iter().position(|known| known == method);
+    position.map_or("other", |position| NAMES[position])
+}
+
+/// The metrics port answers every path with the metrics, as the peer's does.
+pub(super) fn metrics_port(proxy: Arc<Proxy>) -> Router {
+    Router::new().fallback(move || {
+        let text = proxy.metrics_text();
+        async move {
+            (
+                [(http::header::CONTENT_TYPE, prometheus::TEXT_FORMAT)],
+                text,
+            )
+        }
+    })
+}
+
+/// Any origin unless some are named, as the peer has it.
+fn cors(origins: &[String]) -> CorsLayer {
+    let layer = CorsLayer::new()
+        .allow_methods(tower_http::cors::Any)
+        .allow_headers(tower_http::cors::Any);
+    if origins.is_empty() {
+        return layer.allow_origin(tower_http::cors::Any);
+    }
+    layer.allow_origin(AllowOrigin::list(
+        origins.iter().filter_map(|origin| origin.parse().ok()),
+    ))
+}
