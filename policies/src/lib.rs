@@ -4,6 +4,7 @@
 //! the same object run in the live router, in the simulator and in a golden test, and a decision log replay bit for
 //! bit. The crate knows no async runtime, no HTTP and no metrics.
 
+pub mod estimate;
 pub mod lifecycle;
 pub mod model;
 pub mod queue;
