@@ -11,6 +11,7 @@
 
 mod arrivals;
 mod changes;
+mod control;
 mod decode;
 mod events;
 mod outcome;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use policies::model::WorkerModel;
 use policies::queue::QueueOrder;
+use policies::ratio::{ControllerSettings, GuardrailSettings, ThresholdSettings};
 use policies::route::PolicyKind;
 use policies::time::Timestamp;
 use policies::worker::Role;
@@ -47,6 +49,8 @@ pub struct Setup {
     /// In any order.
     pub changes: Vec<RoleChange>,
     pub failures: Vec<Failure>,
+    /// Who decides about the ratio; nobody, where it stays.
+    pub control: Option<Control>,
     /// Entropy of the policies.
     pub seed: u64,
 }
@@ -61,6 +65,22 @@ pub enum Dispatch {
         order: QueueOrder,
         pending_tokens: u64,
     },
+}
+
+/// A planner, asked once a second.
+#[derive(Debug, Clone)]
+pub struct Control {
+    pub planner: PlannerKind,
+    pub guardrails: GuardrailSettings,
+    /// How long a worker is away when its role is changed.
+    pub dark: Duration,
+}
+
+/// Which planner, and its settings.
+#[derive(Debug, Clone)]
+pub enum PlannerKind {
+    Threshold(ThresholdSettings),
+    Controller(ControllerSettings),
 }
 
 /// What a request is held to: it is good when both hold.
@@ -106,6 +126,7 @@ impl Setup {
             warm: false,
             changes: Vec::new(),
             failures: Vec::new(),
+            control: None,
             seed: 0,
         }
     }

@@ -3,19 +3,80 @@
 //! A decision is a value. It says what to do, why, and what the performance model makes of the present split, so that a
 //! reader can hold the prediction against what was measured.
 
+mod controller;
 mod fixed;
+mod guardrails;
+mod need;
+mod outlook;
+mod regimes;
+mod threshold;
 
 use std::time::Duration;
 
+use crate::estimate::Traffic;
 use crate::model::WorkerModel;
+use crate::time::Timestamp;
+use crate::worker::Role;
 
+pub use controller::{Controller, ControllerSettings};
 pub use fixed::FixedRatio;
+pub use guardrails::{Guarded, GuardrailSettings};
+pub use need::Need;
+pub use threshold::{Threshold, ThresholdSettings};
+
+/// Decides about the ratio. It has no clock and no randomness of its own, so that the same looks give the same plans.
+pub trait Planner {
+    fn plan(&mut self, now: Timestamp, seen: &Observation) -> Plan;
+}
 
 /// Workers by role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Split {
     pub prefill: u32,
     pub decode: u32,
+}
+
+impl Split {
+    /// With a worker of `donor` in the other role; `None` where it has none.
+    pub fn moved(self, donor: Role) -> Option<Self> {
+        let without = self.without(donor)?;
+        Some(match donor {
+            Role::Prefill | Role::Regular => Self {
+                decode: without.decode + 1,
+                ..without
+            },
+            Role::Decode => Self {
+                prefill: without.prefill + 1,
+                ..without
+            },
+        })
+    }
+
+    /// With a worker of `donor` gone.
+    pub fn without(self, donor: Role) -> Option<Self> {
+        Some(match donor {
+            Role::Prefill | Role::Regular => Self {
+                prefill: self.prefill.checked_sub(1)?,
+                ..self
+            },
+            Role::Decode => Self {
+                decode: self.decode.checked_sub(1)?,
+                ..self
+            },
+        })
+    }
+
+    /// Moves from one to the other.
+    pub fn distance(self, other: Self) -> u32 {
+        self.prefill.abs_diff(other.prefill)
+    }
+
+    pub const fn of(self, role: Role) -> u32 {
+        match role {
+            Role::Prefill | Role::Regular => self.prefill,
+            Role::Decode => self.decode,
+        }
+    }
 }
 
 /// What requests ask for.
@@ -37,15 +98,37 @@ pub struct Activity {
     pub kv_tokens: u64,
 }
 
+/// What one serving worker has in hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerLoad {
+    pub role: Role,
+    /// Prompt tokens before it.
+    pub pending_prompt_tokens: u64,
+    /// Sequences that it decodes, and those that wait for it.
+    pub running: u32,
+    pub waiting: u32,
+    pub kv_tokens: u64,
+}
+
 /// Everything that a decision may depend on.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Observation {
     /// Workers that serve.
     pub split: Split,
     pub demand: Demand,
     pub activity: Activity,
+    /// What came and ended since the last look.
+    pub traffic: Traffic,
+    /// Prompt tokens of the requests that wait in the router.
+    pub queued_prompt_tokens: u64,
+    /// The serving workers.
+    pub loads: Vec<WorkerLoad>,
     /// Age of the oldest load report among serving workers; `None` where one has given none.
     pub oldest_report: Option<Duration>,
+    /// A worker is on its way from one role to the other.
+    pub moving: bool,
+    /// Workers that should serve and don't: unhealthy, starting or failed.
+    pub missing: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,14 +163,44 @@ pub enum Reason {
     StaleReadings,
     /// A role has no serving worker.
     RoleUnserved,
+    /// The split is good enough for what comes.
+    Sufficient,
+    /// A better split would not gain, while the mix lasts, what getting there costs.
+    NotWorthIt,
+    /// A move would pay; the next look has to agree.
+    Confirming,
+    /// Prefill can't keep up, and decode can give a worker.
+    PrefillShort,
+    /// Decode can't keep up, and prefill can give a worker.
+    DecodeShort,
+    /// A move is under way.
+    Moving,
+    /// The last move was a short while ago.
+    Cooldown,
+    /// As many moves as may were made this hour.
+    BudgetSpent,
+    /// The move would leave a role without a worker.
+    LastWorker,
+    /// A worker that should serve doesn't.
+    WorkerMissing,
 }
 
 impl Reason {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 14] = [
         Self::FixedRatio,
         Self::NoDemand,
         Self::StaleReadings,
         Self::RoleUnserved,
+        Self::Sufficient,
+        Self::NotWorthIt,
+        Self::Confirming,
+        Self::PrefillShort,
+        Self::DecodeShort,
+        Self::Moving,
+        Self::Cooldown,
+        Self::BudgetSpent,
+        Self::LastWorker,
+        Self::WorkerMissing,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -96,6 +209,16 @@ impl Reason {
             Self::NoDemand => "no_demand",
             Self::StaleReadings => "stale_readings",
             Self::RoleUnserved => "role_unserved",
+            Self::Sufficient => "sufficient",
+            Self::NotWorthIt => "not_worth_it",
+            Self::Confirming => "confirming",
+            Self::PrefillShort => "prefill_short",
+            Self::DecodeShort => "decode_short",
+            Self::Moving => "moving",
+            Self::Cooldown => "cooldown",
+            Self::BudgetSpent => "budget_spent",
+            Self::LastWorker => "last_worker",
+            Self::WorkerMissing => "worker_missing",
         }
     }
 }
@@ -129,6 +252,13 @@ pub struct Utilisation {
     pub decode: f64,
 }
 
+impl Utilisation {
+    /// Of the fuller role.
+    pub fn highest(&self) -> f64 {
+        self.prefill.max(self.decode)
+    }
+}
+
 /// A decision.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
@@ -136,6 +266,8 @@ pub struct Plan {
     pub reason: Reason,
     /// The split to be had.
     pub target: Split,
+    /// Whose worker is to be moved.
+    pub donor: Option<Role>,
     /// Of the present split under the observed demand.
     pub predicted: Option<Utilisation>,
     /// The same as the workers' own counters have it.
@@ -147,9 +279,23 @@ pub struct Plan {
 impl Plan {
     pub const fn state(&self) -> ControllerState {
         match (self.action, self.reason) {
-            (Action::Move, _) => ControllerState::Moving,
-            (_, Reason::StaleReadings | Reason::RoleUnserved) => ControllerState::Frozen,
-            (_, Reason::FixedRatio | Reason::NoDemand) => ControllerState::Holding,
+            (Action::Move, _) | (_, Reason::Moving) => ControllerState::Moving,
+            (_, Reason::StaleReadings | Reason::RoleUnserved | Reason::WorkerMissing) => {
+                ControllerState::Frozen
+            }
+            (Action::Hold | Action::Advise, _) => ControllerState::Holding,
+        }
+    }
+
+    /// The same plan, not carried out.
+    #[must_use]
+    pub const fn held(self, reason: Reason, split: Split) -> Self {
+        Self {
+            action: Action::Hold,
+            reason,
+            target: split,
+            donor: None,
+            ..self
         }
     }
 }

@@ -38,7 +38,7 @@ impl Prompts {
         self.count += 1;
     }
 
-    fn mean(&self) -> u64 {
+    pub(super) fn mean(&self) -> u64 {
         self.tokens / self.count.max(1)
     }
 }
@@ -81,6 +81,13 @@ impl<'a> Source<'a> {
         }
     }
 
+    pub(super) fn is_exhausted(&self) -> bool {
+        match self {
+            Self::Closed { jobs, .. } => jobs.as_slice().is_empty(),
+            Self::Open { arrivals } => arrivals.len() == 0,
+        }
+    }
+
     pub(super) fn one_ended(&mut self) {
         if let Self::Closed { idle, .. } = self {
             *idle += 1;
@@ -102,6 +109,9 @@ impl World<'_> {
                 ended: None,
             });
             self.prompts.seen(job.prompt_tokens);
+            if let Some(watch) = &mut self.watch {
+                watch.arrived(&job);
+            }
             self.queue.push(arrived, self.requests.len() - 1);
         }
     }

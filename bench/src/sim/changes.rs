@@ -1,27 +1,36 @@
 //! Roles change, and workers die and come back.
 
+use std::time::Duration;
+
 use policies::lifecycle::{WorkerEvent, WorkerState};
 use policies::worker::{Role, WorkerId};
 
+use super::RoleChange;
 use super::events::Event;
 use super::outcome::End;
 use super::world::World;
 
 impl World<'_> {
     pub(super) fn begin_change(&mut self, change: usize) {
-        let change = self.setup.changes[change];
-        if self.serving(change.from).count() < 2 {
+        let RoleChange { from, dark, .. } = self.setup.changes[change];
+        self.move_one(from, dark);
+    }
+
+    /// Takes the worker of `from` that has the least to finish out of service, to come back in the other role. Not the
+    /// last one.
+    pub(super) fn move_one(&mut self, from: Role, dark: Duration) {
+        if self.serving(from).count() < 2 {
             return;
         }
         let least = self
             .workers
             .iter()
             .enumerate()
-            .filter(|(_, worker)| worker.serves(change.from))
+            .filter(|(_, worker)| worker.serves(from))
             .min_by_key(|(position, worker)| (worker.to_finish(), *position));
         let Some((position, _)) = least else { return };
         let worker = &mut self.workers[position];
-        worker.dark = change.dark;
+        worker.dark = dark;
         worker.apply(WorkerEvent::DrainRequested);
         self.switch_if_empty(position);
     }

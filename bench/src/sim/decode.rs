@@ -70,6 +70,22 @@ impl DecodeSide {
         running.chain(landed).sum()
     }
 
+    /// The running sequences: each one's request and the tokens that it was given since it joined.
+    pub(super) fn running(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.running
+            .iter()
+            .map(|(request, (since, _))| (*request, self.steps - since))
+    }
+
+    /// How many run, how many wait, and the KV tokens of those that run.
+    pub(super) fn load(&self) -> (u32, u32, u64) {
+        (
+            self.running.len() as u32,
+            self.landed.len() as u32,
+            self.kv_tokens,
+        )
+    }
+
     pub(super) fn retractions(&self) -> u64 {
         self.retractions
     }

@@ -40,6 +40,8 @@ pub(super) enum Event {
     FailureDue {
         failure: usize,
     },
+    /// The planner is asked.
+    Tick,
 }
 
 /// The events to come.

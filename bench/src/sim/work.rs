@@ -122,7 +122,10 @@ impl World<'_> {
         self.leave_prefill(request);
         let ended = &mut self.requests[request];
         ended.ended = Some((self.now, end));
-        let decode = ended.decode;
+        let (decode, job) = (ended.decode, ended.job);
+        if let Some(watch) = &mut self.watch {
+            watch.ended(&job);
+        }
         self.leave(decode);
         self.source.one_ended();
     }

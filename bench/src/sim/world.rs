@@ -9,6 +9,7 @@ use policies::time::Timestamp;
 use policies::worker::Role;
 
 use super::arrivals::{Prompts, Source};
+use super::control::Watch;
 use super::events::{Agenda, Event};
 use super::outcome::Outcome;
 use super::request::Request;
@@ -31,6 +32,7 @@ pub(super) struct World<'a> {
     pub(super) candidates: Vec<Candidate>,
     /// Workers at which something changed at this moment.
     pub(super) touched: Vec<usize>,
+    pub(super) watch: Option<Watch>,
     pub(super) itl: Histogram<u64>,
     pub(super) retries: u64,
 }
@@ -43,6 +45,9 @@ impl<'a> World<'a> {
         }
         for (failure, due) in setup.failures.iter().enumerate() {
             agenda.add(due.at, Event::FailureDue { failure });
+        }
+        if setup.control.is_some() {
+            agenda.add(Timestamp::ZERO, Event::Tick);
         }
         let order = match setup.dispatch {
             Dispatch::AtOnce => QueueOrder::Fifo,
@@ -65,6 +70,10 @@ impl<'a> World<'a> {
             entropy: fastrand::Rng::with_seed(setup.seed),
             candidates: Vec::new(),
             touched: Vec::new(),
+            watch: setup
+                .control
+                .as_ref()
+                .map(|control| Watch::new(setup, control)),
             itl: Histogram::new(3).expect("three significant digits are allowed"),
             retries: 0,
         }
@@ -109,6 +118,7 @@ impl<'a> World<'a> {
             Event::Landed { request, attempt } => self.landed(request, attempt),
             Event::ChangeDue { change } => self.begin_change(change),
             Event::FailureDue { failure } => self.fail(failure),
+            Event::Tick => self.tick(),
         }
     }
 

@@ -1,14 +1,14 @@
 //! One class of requests: how often they come, and how long their prompts and answers are.
 //!
-//! The rate is known on two time scales. The slow one is steady and is what counts, until the fast one has moved so far
-//! from it that chance (a Poisson process) can't be the reason: then the slow one is set to it.
+//! The rate is an average over what came since it last changed, at most some thirty seconds of it. Beside it runs a fast
+//! average: once that has moved so far that chance (a Poisson process) can't be the reason, the rate has changed, and the
+//! average begins anew from the fast one. So a steady stream is known well, a new one soon, and how well is known too.
 
 use std::time::Duration;
 
 use super::{ClassTraffic, Stream};
 
-/// Time constants of the two rates: long enough for a score of requests at 1 a second, short enough to see a change
-/// within seconds.
+/// Time constants: of a rate that has been steady for long, and of the average that sees changes.
 const SLOW_SECONDS: f64 = 30.0;
 const FAST_SECONDS: f64 = 5.0;
 
@@ -19,12 +19,17 @@ const CHANCE: f64 = 4.0;
 /// Requests by which old lengths fade to 1/e.
 const MEMORY: f64 = 200.0;
 
+/// Answers that have to end before their mean counts as much as a guess.
+const ENOUGH: f64 = 10.0;
+
 /// A class that comes less often than this isn't there.
 const LEAST_RATE: f64 = 0.01;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ClassEstimate {
-    slow: f64,
+    rate: f64,
+    /// Time constant of the average that `rate` is now, seconds.
+    constant: f64,
     fast: f64,
     prompts: Lengths,
     cached: Lengths,
@@ -69,41 +74,51 @@ impl ClassEstimate {
             return false;
         }
         let now = arrived / seconds;
-        let towards = |rate: f64, constant: f64| rate + (now - rate) * (1.0 - (-seconds / constant).exp());
+        let towards =
+            |rate: f64, constant: f64| rate + (now - rate) * (1.0 - (-seconds / constant).exp());
+        self.constant = (self.constant + seconds / 2.0).clamp(FAST_SECONDS, SLOW_SECONDS);
         self.fast = towards(self.fast, FAST_SECONDS);
-        self.slow = towards(self.slow, SLOW_SECONDS);
-        // An exponential average over a constant of c seconds is worth 2c seconds of counting.
-        let deviation = (self.slow.max(self.fast) / (2.0 * FAST_SECONDS)).sqrt();
-        let changed = (self.fast - self.slow).abs() > CHANCE * deviation;
+        self.rate = towards(self.rate, self.constant);
+        let by_chance = deviation(self.rate.max(self.fast), FAST_SECONDS);
+        let changed = (self.fast - self.rate).abs() > CHANCE * by_chance;
         if changed {
-            self.slow = self.fast;
+            (self.rate, self.constant) = (self.fast, FAST_SECONDS);
         }
         changed
     }
 
     pub(super) fn stream(&self, others: Option<f64>) -> Option<Stream> {
-        (self.slow >= LEAST_RATE).then(|| Stream {
-            requests_per_second: self.slow,
+        (self.rate >= LEAST_RATE).then(|| Stream {
+            requests_per_second: self.rate,
+            deviation: deviation(self.rate, self.constant),
             prompt_tokens: self.prompts.mean(),
             cached_tokens: self.cached.mean(),
-            output_tokens: self.output().or(others).unwrap_or(1.0).max(1.0),
+            output_tokens: self.output(others).unwrap_or(1.0).max(1.0),
         })
     }
 
-    /// Mean length of an answer. Those that run count with what they have so far and as no end: the estimate for
-    /// lengths that end by chance, of which some have not been seen to end.
-    fn output(&self) -> Option<f64> {
-        let tokens = self.outputs.tokens + self.generated;
-        (tokens > 0.0).then(|| tokens / self.outputs.count.max(1.0))
+    /// Mean length of an answer: of those that ended, once there are enough of them. Until then those that run say more:
+    /// by chance one is met in its middle, so that they are half as long as they will be; and where nothing is known,
+    /// `others`.
+    fn output(&self, others: Option<f64>) -> Option<f64> {
+        let running = self.generated / self.running.max(1.0);
+        let guess = others.unwrap_or(0.0).max(2.0 * running);
+        let known = self.outputs.count / (self.outputs.count + ENOUGH);
+        let mean = known * self.outputs.mean() + (1.0 - known) * guess;
+        let mean = mean.max(running);
+        (mean > 0.0).then_some(mean)
     }
 
-    /// The mean length of all classes' answers.
+    /// The mean length of all classes' answers that ended.
     pub(super) fn pooled_output(classes: &[Self]) -> Option<f64> {
         let ended: f64 = classes.iter().map(|class| class.outputs.count).sum();
-        let tokens: f64 = classes
-            .iter()
-            .map(|class| class.outputs.tokens + class.generated)
-            .sum();
-        (tokens > 0.0).then(|| tokens / ended.max(1.0))
+        let tokens: f64 = classes.iter().map(|class| class.outputs.tokens).sum();
+        (ended > 0.0).then(|| tokens / ended)
     }
+}
+
+/// Standard deviation of an exponential average over `constant` seconds of a Poisson process: such an average is worth
+/// twice its constant of counting.
+fn deviation(rate: f64, constant: f64) -> f64 {
+    (rate / (2.0 * constant)).sqrt()
 }

@@ -64,11 +64,17 @@ impl DecodeModel {
         let steps = output_tokens.max(1) as f64;
         let mean_kv = prompt_tokens as f64 + steps / 2.0;
         let arrival = self.arrival_seconds(prompt_tokens) / steps;
+        self.tokens_per_second(itl_seconds, mean_kv, arrival) / steps
+    }
+
+    /// Tokens a second that the worker gives with at most `itl_seconds` between those of one sequence, where sequences
+    /// hold `mean_kv` tokens and each token given comes with `arrival` seconds of others' arrivals.
+    pub fn tokens_per_second(&self, itl_seconds: f64, mean_kv: f64, arrival: f64) -> f64 {
         let batch = f64::from(self.largest_batch(itl_seconds, mean_kv, arrival));
         if batch < 1.0 {
             return 0.0;
         }
-        batch * rate(steps * (self.step(batch, batch * mean_kv) + batch * arrival))
+        batch * rate(self.step(batch, batch * mean_kv) + batch * arrival)
     }
 
     fn step(&self, running: f64, kv_tokens: f64) -> f64 {

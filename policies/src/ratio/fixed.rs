@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Action, Activity, Observation, Plan, Reason, Utilisation, predict};
+use super::{Action, Activity, Observation, Plan, Planner, Reason, Utilisation, predict};
 use crate::model::WorkerModel;
+use crate::time::Timestamp;
 
 /// A worker that has not reported for this long is not known any more: ten polls at the default interval.
 const STALE: Duration = Duration::from_secs(10);
@@ -16,14 +17,15 @@ pub struct FixedRatio {
     pub itl_seconds: f64,
 }
 
-impl FixedRatio {
-    pub fn plan(&self, observation: &Observation) -> Plan {
+impl Planner for FixedRatio {
+    fn plan(&mut self, _now: Timestamp, seen: &Observation) -> Plan {
         let Observation {
             split,
             demand,
             activity,
             oldest_report,
-        } = observation;
+            ..
+        } = seen;
         let reason = if split.prefill == 0 || split.decode == 0 {
             Reason::RoleUnserved
         } else if oldest_report.is_none_or(|age| age > STALE) {
@@ -38,6 +40,7 @@ impl FixedRatio {
             action: Action::Hold,
             reason,
             target: *split,
+            donor: None,
             predicted: predict(&self.model, self.itl_seconds, *split, demand),
             measured: known
                 .then(|| self.measured(split.decode, activity))
@@ -52,7 +55,9 @@ impl FixedRatio {
             }),
         }
     }
+}
 
+impl FixedRatio {
     /// Decode is as full as its batch: of the largest that keeps the time between tokens, how much runs.
     fn measured(&self, decode_workers: u32, activity: &Activity) -> Option<Utilisation> {
         let mean_kv = activity.kv_tokens as f64 / activity.running.max(1) as f64;
@@ -97,6 +102,7 @@ mod tests {
                 kv_tokens: 200_000,
             },
             oldest_report: Some(Duration::from_secs(1)),
+            ..Observation::default()
         }
     }
 
@@ -109,11 +115,11 @@ mod tests {
         };
         let idle = Demand::default();
         let cases = [
-            (seen, Reason::FixedRatio, ControllerState::Holding),
+            (seen.clone(), Reason::FixedRatio, ControllerState::Holding),
             (
                 Observation {
                     split: unserved,
-                    ..seen
+                    ..seen.clone()
                 },
                 Reason::RoleUnserved,
                 ControllerState::Frozen,
@@ -121,7 +127,7 @@ mod tests {
             (
                 Observation {
                     oldest_report: None,
-                    ..seen
+                    ..seen.clone()
                 },
                 Reason::StaleReadings,
                 ControllerState::Frozen,
@@ -129,7 +135,7 @@ mod tests {
             (
                 Observation {
                     oldest_report: Some(Duration::from_secs(11)),
-                    ..seen
+                    ..seen.clone()
                 },
                 Reason::StaleReadings,
                 ControllerState::Frozen,
@@ -137,14 +143,14 @@ mod tests {
             (
                 Observation {
                     demand: idle,
-                    ..seen
+                    ..seen.clone()
                 },
                 Reason::NoDemand,
                 ControllerState::Holding,
             ),
         ];
         for (observation, reason, state) in cases {
-            let plan = planner().plan(&observation);
+            let plan = planner().plan(Timestamp::ZERO, &observation);
             assert_eq!((plan.action, plan.reason), (Action::Hold, reason));
             assert_eq!(plan.target, observation.split);
             assert_eq!(plan.state(), state);
@@ -153,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_prediction_is_the_models() {
-        let plan = planner().plan(&observation());
+        let plan = planner().plan(Timestamp::ZERO, &observation());
         let predicted = plan.predicted.unwrap();
         // Some 50k tokens a second each: 20 requests of 2,048 tokens take about 0.4 of two workers.
         assert!((0.38..0.44).contains(&predicted.prefill), "{predicted:?}");
@@ -168,12 +174,7 @@ mod tests {
 
     #[test]
     fn nothing_is_predicted_of_nothing() {
-        let plan = planner().plan(&Observation {
-            split: Split::default(),
-            demand: Demand::default(),
-            activity: Activity::default(),
-            oldest_report: None,
-        });
+        let plan = planner().plan(Timestamp::ZERO, &Observation::default());
         assert_eq!(
             (plan.predicted, plan.measured, plan.predicted_itl),
             (None, None, None)

@@ -1,0 +1,136 @@
+//! The control tick: what a planner sees of the simulated fleet, and what becomes of its plan.
+
+use std::time::Duration;
+
+use policies::estimate::{Traffic, class_of};
+use policies::lifecycle::WorkerState;
+use policies::model::WorkerModel;
+use policies::ratio::{
+    Action, Controller, Guarded, Observation, Plan, Planner, Split, Threshold, WorkerLoad,
+};
+use policies::worker::Role;
+
+use super::events::Event;
+use super::worker::Worker;
+use super::world::World;
+use super::{Control, PlannerKind, Setup};
+use crate::workload::Job;
+
+/// Between two looks.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The planner, and what it has not been told yet.
+pub(super) struct Watch {
+    planner: Box<dyn Planner>,
+    dark: Duration,
+    traffic: Traffic,
+}
+
+impl Watch {
+    pub(super) fn new(setup: &Setup, control: &Control) -> Self {
+        Self {
+            planner: planner(setup.model, setup.slo.itl.as_secs_f64(), control),
+            dark: control.dark,
+            traffic: Traffic::default(),
+        }
+    }
+
+    pub(super) fn arrived(&mut self, job: &Job) {
+        let class = &mut self.traffic[class_of(job.prompt_tokens)];
+        class.arrived += 1;
+        class.prompt_tokens += u64::from(job.prompt_tokens);
+        class.cached_tokens += u64::from(job.cached_tokens);
+    }
+
+    pub(super) fn ended(&mut self, job: &Job) {
+        let class = &mut self.traffic[class_of(job.prompt_tokens)];
+        class.finished += 1;
+        class.output_tokens += u64::from(job.output_tokens);
+    }
+}
+
+fn planner(model: WorkerModel, itl_seconds: f64, control: &Control) -> Box<dyn Planner> {
+    let guardrails = control.guardrails.clone();
+    match &control.planner {
+        PlannerKind::Threshold(settings) => Box::new(Guarded::new(
+            Threshold::new(model, settings.clone()),
+            guardrails,
+        )),
+        PlannerKind::Controller(settings) => Box::new(Guarded::new(
+            Controller::new(model, itl_seconds, settings.clone()),
+            guardrails,
+        )),
+    }
+}
+
+impl World<'_> {
+    pub(super) fn tick(&mut self) {
+        let Some(mut watch) = self.watch.take() else {
+            return;
+        };
+        let seen = self.observation(std::mem::take(&mut watch.traffic));
+        let plan = watch.planner.plan(self.now, &seen);
+        if let Plan {
+            action: Action::Move,
+            donor: Some(donor),
+            ..
+        } = plan
+        {
+            self.move_one(donor, watch.dark);
+        }
+        self.watch = Some(watch);
+        if !self.is_over() {
+            self.agenda.add(self.now.after(TICK), Event::Tick);
+        }
+    }
+
+    /// Nothing is left to come, and nobody is left to be served.
+    fn is_over(&self) -> bool {
+        let idle = self.workers.iter().all(|worker| worker.in_flight == 0);
+        self.source.is_exhausted() && self.queue.is_empty() && idle
+    }
+
+    fn observation(&self, mut traffic: Traffic) -> Observation {
+        for worker in &self.workers {
+            for (request, generated) in worker.decode.running() {
+                let class = class_of(self.requests[request].job.prompt_tokens);
+                traffic[class].running += 1;
+                traffic[class].generated_tokens += generated;
+            }
+        }
+        let serving = |role| self.serving(role).count() as u32;
+        let count = |states: &[WorkerState]| {
+            let workers = self.workers.iter();
+            workers
+                .filter(|worker| states.contains(&worker.state))
+                .count() as u32
+        };
+        Observation {
+            split: Split {
+                prefill: serving(Role::Prefill),
+                decode: serving(Role::Decode),
+            },
+            traffic,
+            queued_prompt_tokens: self.prompts.mean() * self.queue.len() as u64,
+            loads: [Role::Prefill, Role::Decode]
+                .into_iter()
+                .flat_map(|role| self.serving(role).map(load))
+                .collect(),
+            oldest_report: Some(Duration::ZERO),
+            moving: count(&[WorkerState::Draining, WorkerState::Switching]) > 0,
+            missing: count(&[WorkerState::Unhealthy, WorkerState::Failed]),
+            ..Observation::default()
+        }
+    }
+}
+
+fn load(worker: &Worker) -> WorkerLoad {
+    let (running, waiting, kv_tokens) = worker.decode.load();
+    WorkerLoad {
+        role: worker.role,
+        pending_prompt_tokens: worker.prefill.pending_tokens,
+        running,
+        waiting,
+        kv_tokens,
+    }
+}
