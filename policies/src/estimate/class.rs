@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use super::{ClassTraffic, Stream};
 
-/// Time constants: of a rate that has been steady for long, and of the average that sees changes.
+/// Time constant of a rate that has been steady for long, seconds.
 const SLOW_SECONDS: f64 = 30.0;
-const FAST_SECONDS: f64 = 5.0;
+
+/// The average that sees changes is over so many requests, within these bounds in seconds: often enough for chance to
+/// even out, and no longer than that.
+const FAST_REQUESTS: f64 = 16.0;
+const FAST_SECONDS: (f64, f64) = (1.0, 5.0);
 
 /// Standard deviations that the fast rate may be off by chance. Each class is asked once a second: four in a hundred
 /// thousand looks are false alarms.
@@ -76,13 +80,15 @@ impl ClassEstimate {
         let now = arrived / seconds;
         let towards =
             |rate: f64, constant: f64| rate + (now - rate) * (1.0 - (-seconds / constant).exp());
-        self.constant = (self.constant + seconds / 2.0).clamp(FAST_SECONDS, SLOW_SECONDS);
-        self.fast = towards(self.fast, FAST_SECONDS);
+        let fast_constant =
+            (FAST_REQUESTS / self.rate.max(self.fast)).clamp(FAST_SECONDS.0, FAST_SECONDS.1);
+        self.constant = (self.constant + seconds / 2.0).clamp(fast_constant, SLOW_SECONDS);
+        self.fast = towards(self.fast, fast_constant);
         self.rate = towards(self.rate, self.constant);
-        let by_chance = deviation(self.rate.max(self.fast), FAST_SECONDS);
+        let by_chance = deviation(self.rate.max(self.fast), fast_constant);
         let changed = (self.fast - self.rate).abs() > CHANCE * by_chance;
         if changed {
-            (self.rate, self.constant) = (self.fast, FAST_SECONDS);
+            (self.rate, self.constant) = (self.fast, fast_constant);
         }
         changed
     }

@@ -29,6 +29,8 @@ pub struct ControllerSettings {
     pub doubt: f64,
     /// Looks in a row that have to agree.
     pub agreement: u32,
+    /// Time that has to pass after a class changed its rate.
+    pub settle: Duration,
     /// How long a worker is away when its role is changed, without its drain.
     pub dark: Duration,
 }
@@ -40,6 +42,7 @@ impl Default for ControllerSettings {
             margin_seconds: 5.0,
             doubt: 1.5,
             agreement: 2,
+            settle: Duration::from_secs(3),
             dark: Duration::from_secs(30),
         }
     }
@@ -54,6 +57,8 @@ pub struct Controller {
     estimator: DemandEstimator,
     regimes: Regimes,
     last_look: Option<Timestamp>,
+    /// When a class last changed its rate.
+    changed_at: Timestamp,
     /// The donor of the last looks' wish, and how many wished it.
     wish: Option<(Role, u32)>,
 }
@@ -76,6 +81,7 @@ impl Controller {
             settings,
             estimator: DemandEstimator::default(),
             last_look: None,
+            changed_at: Timestamp::ZERO,
             wish: None,
         }
     }
@@ -86,7 +92,9 @@ impl Controller {
             .last_look
             .map_or(Duration::ZERO, |last| now.since(last));
         self.last_look = Some(now);
-        self.estimator.observe(interval, &seen.traffic);
+        if self.estimator.observe(interval, &seen.traffic) {
+            self.changed_at = now;
+        }
         let likely = self.mix(0.0);
         self.regimes.observe(now, likely);
         (likely, self.mix(self.settings.doubt))
@@ -220,7 +228,9 @@ impl Planner for Controller {
             _ => 1,
         };
         self.wish = Some((best.donor, agreed));
-        if agreed < self.settings.agreement {
+        // While a mix gives way to another both are seen, and together they are neither.
+        let settled = now.since(self.changed_at) >= self.settings.settle;
+        if agreed < self.settings.agreement || !settled {
             return hold(Reason::Confirming);
         }
         self.wish = None;
