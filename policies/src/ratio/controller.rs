@@ -6,6 +6,7 @@
 //! when the requests that it saves, over the time that the present mix is expected to last, outweigh those that it
 //! costs.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::estimate::{DemandEstimator, Stream};
@@ -14,7 +15,7 @@ use crate::time::Timestamp;
 use crate::worker::Role;
 
 use super::need::Need;
-use super::outlook::{KNEE, Mix, Outlook, Way};
+use super::outlook::{KNEE, Mix, Next, Outlook, Way};
 use super::regimes::Regimes;
 use super::{Action, Observation, Plan, Planner, Reason, Split};
 
@@ -29,8 +30,6 @@ pub struct ControllerSettings {
     pub doubt: f64,
     /// Looks in a row that have to agree.
     pub agreement: u32,
-    /// Time that has to pass after a class changed its rate.
-    pub settle: Duration,
     /// How long a worker is away when its role is changed, without its drain.
     pub dark: Duration,
 }
@@ -42,7 +41,6 @@ impl Default for ControllerSettings {
             margin_seconds: 5.0,
             doubt: 1.5,
             agreement: 2,
-            settle: Duration::from_secs(3),
             dark: Duration::from_secs(30),
         }
     }
@@ -57,8 +55,7 @@ pub struct Controller {
     estimator: DemandEstimator,
     regimes: Regimes,
     last_look: Option<Timestamp>,
-    /// When a class last changed its rate.
-    changed_at: Timestamp,
+    trend: Trend,
     /// The donor of the last looks' wish, and how many wished it.
     wish: Option<(Role, u32)>,
 }
@@ -81,7 +78,7 @@ impl Controller {
             settings,
             estimator: DemandEstimator::default(),
             last_look: None,
-            changed_at: Timestamp::ZERO,
+            trend: Trend::default(),
             wish: None,
         }
     }
@@ -92,10 +89,9 @@ impl Controller {
             .last_look
             .map_or(Duration::ZERO, |last| now.since(last));
         self.last_look = Some(now);
-        if self.estimator.observe(interval, &seen.traffic) {
-            self.changed_at = now;
-        }
+        self.estimator.observe(interval, &seen.traffic);
         let likely = self.mix(0.0);
+        self.trend.push(likely.need);
         self.regimes.observe(now, likely);
         (likely, self.mix(self.settings.doubt))
     }
@@ -121,28 +117,26 @@ impl Controller {
 
     /// The move worth most, if any is worth it.
     fn best_move(&self, now: Timestamp, split: Split, mix: Mix) -> Option<Candidate> {
+        let next = self.regimes.previous().map(|mix| Next {
+            mix,
+            lasting: self.regimes.mean_seconds(),
+            suited: mix.best_split(split.prefill + split.decode),
+        });
         let outlook = Outlook {
             now: mix,
-            next: self.regimes.previous(),
             remaining: self.regimes.remaining(now),
+            next,
         };
-        let staying = outlook.staying(split);
         let worth = self.settings.margin_seconds * mix.requests_per_second;
         [Role::Prefill, Role::Decode]
             .into_iter()
-            .filter_map(|donor| self.candidate(donor, split, &outlook, staying))
+            .filter_map(|donor| self.candidate(donor, split, &outlook))
             .filter(|candidate| candidate.saved > worth)
             .max_by(|one, other| one.saved.total_cmp(&other.saved))
     }
 
     /// The best that begins with a worker of `donor`: one move, or as many as there are workers to move.
-    fn candidate(
-        &self,
-        donor: Role,
-        split: Split,
-        outlook: &Outlook,
-        staying: f64,
-    ) -> Option<Candidate> {
+    fn candidate(&self, donor: Role, split: Split, outlook: &Outlook) -> Option<Candidate> {
         let receiver = if donor == Role::Prefill {
             Role::Decode
         } else {
@@ -158,7 +152,7 @@ impl Controller {
                 away: self.away_seconds(donor) * moves,
                 back: self.away_seconds(receiver) * moves,
             };
-            most = most.max(staying - outlook.moving(&way));
+            most = most.max(outlook.staying(split, way.back) - outlook.moving(&way));
             if target.of(donor) < 2 {
                 break;
             }
@@ -189,6 +183,40 @@ impl Controller {
         streams
             .map(|stream| stream.output_tokens)
             .fold(0.0, f64::max)
+    }
+}
+
+/// The need at the last looks. While a mix gives way to another both are seen, and together they are neither: nothing is
+/// decided on a need that is still on its way.
+#[derive(Debug, Clone, Default)]
+struct Trend(VecDeque<Need>);
+
+/// Looks that a need has to stay the same for.
+const FLAT_LOOKS: usize = 4;
+
+/// What chance moves it by meanwhile, as a share of it or of a worker.
+const FLAT: f64 = 0.12;
+
+impl Trend {
+    fn push(&mut self, need: Need) {
+        self.0.push_back(need);
+        if self.0.len() > FLAT_LOOKS {
+            self.0.pop_front();
+        }
+    }
+
+    fn is_flat(&self) -> bool {
+        let flat = |part: fn(&Need) -> f64| {
+            let (least, most) = self
+                .0
+                .iter()
+                .map(part)
+                .fold((f64::INFINITY, 0.0_f64), |(least, most), need| {
+                    (least.min(need), most.max(need))
+                });
+            most - least <= FLAT * most.max(1.0)
+        };
+        self.0.len() == FLAT_LOOKS && flat(|need| need.prefill) && flat(|need| need.decode)
     }
 }
 
@@ -228,9 +256,7 @@ impl Planner for Controller {
             _ => 1,
         };
         self.wish = Some((best.donor, agreed));
-        // While a mix gives way to another both are seen, and together they are neither.
-        let settled = now.since(self.changed_at) >= self.settings.settle;
-        if agreed < self.settings.agreement || !settled {
+        if agreed < self.settings.agreement || !self.trend.is_flat() {
             return hold(Reason::Confirming);
         }
         self.wish = None;

@@ -36,6 +36,18 @@ impl Mix {
         prefill.max(decode)
     }
 
+    /// The split of `workers` (at least 2) whose fuller role is the least full.
+    pub(super) fn best_split(&self, workers: u32) -> Split {
+        let splits = (1..workers.max(2)).map(|prefill| Split {
+            prefill,
+            decode: workers.max(2) - prefill,
+        });
+        let highest = |split: &Split| self.need.utilisation(*split).highest();
+        splits
+            .min_by(|one, other| highest(one).total_cmp(&highest(other)))
+            .expect("two workers have a split")
+    }
+
     /// Moves a part of the way to another.
     pub(super) fn fade_to(&mut self, other: &Self, part: f64) {
         for (value, other) in [
@@ -46,23 +58,25 @@ impl Mix {
             *value += part * (other - *value);
         }
     }
-
-    fn missed_per_second(&self, split: Split) -> f64 {
-        self.missed(split) * self.requests_per_second
-    }
-
-    fn load(&self, split: Split) -> f64 {
-        self.need.utilisation(split).highest()
-    }
 }
 
 /// The present mix, how long it is expected to last, and the one expected to follow.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outlook {
     pub(super) now: Mix,
-    pub(super) next: Option<Mix>,
     /// Seconds.
     pub(super) remaining: f64,
+    pub(super) next: Option<Next>,
+}
+
+/// What is expected to follow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Next {
+    pub(super) mix: Mix,
+    /// Seconds that it lasts.
+    pub(super) lasting: f64,
+    /// The split that suits it.
+    pub(super) suited: Split,
 }
 
 /// A way from one split to another.
@@ -73,46 +87,62 @@ pub(super) struct Way {
     pub(super) target: Split,
     /// Seconds until it serves.
     pub(super) away: f64,
-    /// Seconds that the way back would take.
+    /// Seconds that a way back would take.
     pub(super) back: f64,
 }
 
 impl Outlook {
-    /// Requests that are expected to miss their targets where nothing is moved.
-    pub(super) fn staying(&self, split: Split) -> f64 {
-        self.now.missed_per_second(split) * self.remaining + self.left_behind(split, self.remaining)
+    /// Requests that are expected to miss their targets where nothing is moved now; `back` is how long a move takes
+    /// once the mix has changed.
+    pub(super) fn staying(&self, split: Split, back: f64) -> f64 {
+        let mut course = Course::default();
+        course.pass(&self.now, split, self.remaining);
+        self.follow(&mut course, split, back);
+        course.missed
     }
 
     /// The same where the way is taken.
     pub(super) fn moving(&self, way: &Way) -> f64 {
         let away = way.away.min(self.remaining);
-        let rest = self.remaining - away;
-        let here = self.now.missed_per_second(way.transit) * away
-            + self.now.missed_per_second(way.target) * rest
-            + self.left_behind(way.target, rest);
-        here + self.misplaced(way)
+        let mut course = Course::default();
+        course.pass(&self.now, way.transit, away);
+        course.pass(&self.now, way.target, self.remaining - away);
+        self.follow(&mut course, way.target, way.back);
+        course.missed
     }
 
-    /// What is lost in the mix that follows until a worker has been moved back.
-    fn misplaced(&self, way: &Way) -> f64 {
-        self.next
-            .map_or(0.0, |next| next.missed_per_second(way.target) * way.back)
-    }
-
-    /// What `seconds` of overload leave behind for the mix that follows: the queue is worked off by what that one leaves
-    /// free, and until then its requests wait as well.
-    fn left_behind(&self, split: Split, seconds: f64) -> f64 {
-        let Some(next) = &self.next else {
-            return 0.0;
-        };
-        let excess = (self.now.load(split) - 1.0).max(0.0) * seconds;
-        let free = (1.0 - next.load(split)).max(LEAST_FREE);
-        (excess / free).min(seconds) * next.requests_per_second
+    /// The mix that follows is met with the split that there is, until the one that suits it can be had.
+    fn follow(&self, course: &mut Course, split: Split, back: f64) {
+        if let Some(next) = &self.next {
+            let back = back.min(next.lasting);
+            course.pass(&next.mix, split, back);
+            course.pass(&next.mix, next.suited, next.lasting - back);
+        }
     }
 }
 
-/// However full the next mix is, a queue is worked off in the end.
-const LEAST_FREE: f64 = 0.1;
+/// Time as it passes: what is missed, and what decode is behind with.
+#[derive(Default)]
+struct Course {
+    missed: f64,
+    /// Seconds of the whole role's work. A queue before prefill is none: those that are late in it are taken last, and
+    /// hold up nobody.
+    behind: f64,
+}
+
+impl Course {
+    fn pass(&mut self, mix: &Mix, split: Split, seconds: f64) {
+        let load = mix.need.utilisation(split).decode;
+        let catching_up = if load < 1.0 {
+            (self.behind / (1.0 - load)).min(seconds)
+        } else {
+            0.0
+        };
+        self.behind = (self.behind + (load - 1.0) * seconds).max(0.0);
+        let in_time = seconds - catching_up;
+        self.missed += mix.requests_per_second * (catching_up + mix.missed(split) * in_time);
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -143,34 +173,48 @@ mod tests {
         }
     }
 
-    /// Decode-heavy now, prefill-heavy next, as long as given.
+    /// Decode-heavy now, prefill-heavy next.
     fn outlook(remaining: f64) -> Outlook {
         Outlook {
             now: mix(0.1, 2.3, 10.0),
-            next: Some(mix(1.6, 0.8, 40.0)),
             remaining,
+            next: Some(Next {
+                mix: mix(1.6, 0.8, 40.0),
+                lasting: 300.0,
+                suited: split(2, 2),
+            }),
         }
     }
 
-    fn way(away: f64) -> Way {
-        Way {
+    fn saved(outlook: &Outlook, away: f64) -> f64 {
+        let way = Way {
             transit: split(1, 2),
             target: split(1, 3),
             away,
             back: away,
-        }
+        };
+        outlook.staying(split(2, 2), away) - outlook.moving(&way)
     }
 
     #[test]
     fn a_move_pays_where_the_mix_lasts_and_is_cheap() {
-        let pays = |remaining, away| {
-            let outlook = outlook(remaining);
-            outlook.moving(&way(away)) < outlook.staying(split(2, 2))
+        assert!(saved(&outlook(300.0), 5.0) > 1_000.0);
+        assert!(saved(&outlook(300.0), 60.0) > 1_000.0);
+        assert!(saved(&outlook(30.0), 90.0) < 0.0);
+    }
+
+    #[test]
+    fn a_move_the_wrong_way_never_pays() {
+        let way = Way {
+            transit: split(2, 1),
+            target: split(3, 1),
+            away: 10.0,
+            back: 10.0,
         };
-        assert!(pays(300.0, 5.0));
-        assert!(pays(300.0, 60.0));
-        assert!(!pays(60.0, 120.0));
-        assert!(!pays(20.0, 90.0));
+        for remaining in [10.0, 100.0, 1_000.0] {
+            let outlook = outlook(remaining);
+            assert!(outlook.moving(&way) > outlook.staying(split(2, 2), 10.0));
+        }
     }
 
     #[test]
@@ -179,7 +223,9 @@ mod tests {
             next: None,
             ..outlook(100.0)
         };
-        assert!((outlook.staying(split(2, 2)) - 1_000.0).abs() < 1e-9);
-        assert!((outlook.moving(&way(30.0)) - 300.0).abs() < 1e-9);
+        // All miss as long as decode has two workers; with three it has to catch up 30 * 0.15 at a rate of 0.233.
+        assert!((outlook.staying(split(2, 2), 0.0) - 1_000.0).abs() < 1e-9);
+        let catching_up = 30.0 * 0.15 / (1.0 - 2.3 / 3.0);
+        assert!((saved(&outlook, 30.0) - 10.0 * (70.0 - catching_up)).abs() < 1e-6);
     }
 }

@@ -60,6 +60,10 @@ impl Regimes {
         self.previous
     }
 
+    pub(super) fn mean_seconds(&self) -> f64 {
+        self.mean_seconds
+    }
+
     /// Seconds that the present one is expected to last yet: the rest of the mean, but never less than a part of it,
     /// since one that outlasts the mean may go on.
     pub(super) fn remaining(&self, now: Timestamp) -> f64 {
