@@ -242,14 +242,14 @@ impl Planner for Controller {
         if likely.requests_per_second <= 0.0 {
             return hold(Reason::NoDemand);
         }
+        // Nothing is moved ahead of a need: when the mix will change is known too badly.
+        if likely.need.utilisation(split).highest() <= KNEE {
+            self.wish = None;
+            return hold(Reason::Sufficient);
+        }
         let Some(best) = self.best_move(now, split, doubted) else {
             self.wish = None;
-            let load = likely.need.utilisation(split).highest();
-            return hold(if load <= KNEE {
-                Reason::Sufficient
-            } else {
-                Reason::NotWorthIt
-            });
+            return hold(Reason::NotWorthIt);
         };
         let agreed = match self.wish {
             Some((donor, times)) if donor == best.donor => times + 1,
