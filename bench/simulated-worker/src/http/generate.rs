@@ -168,16 +168,18 @@ impl Generate {
         let tokens = choice.written.tokens;
         put!(
             out,
-            ",\"prompt_tokens\":{},\"weight_version\":\"default\",\"num_retractions\":0",
-            choice.prompt_tokens
+            ",\"prompt_tokens\":{},\"weight_version\":\"default\",\"num_retractions\":{}",
+            choice.prompt_tokens,
+            choice.hold.ticket.retractions()
         );
         if self.logprobs {
             self.logprobs(out, choice);
         }
         put!(
             out,
-            ",\"reasoning_tokens\":0,\"completion_tokens\":{tokens},\"cached_tokens\":0,\
-             \"cached_tokens_details\":null,\"dp_rank\":null"
+            ",\"reasoning_tokens\":0,\"completion_tokens\":{tokens},\"cached_tokens\":{},\
+             \"cached_tokens_details\":null,\"dp_rank\":null",
+            choice.hold.ticket.cached_tokens()
         );
         if ending.is_some() {
             latencies(out, choice);
@@ -322,9 +324,10 @@ impl Wire for Generate {
         put_abort(out, abort);
         put!(
             out,
-            ",\"prompt_tokens\":{},\"completion_tokens\":{},\"cached_tokens\":0}}",
+            ",\"prompt_tokens\":{},\"completion_tokens\":{},\"cached_tokens\":{}}}",
             choice.prompt_tokens,
-            choice.written.tokens
+            choice.written.tokens,
+            choice.hold.ticket.cached_tokens()
         );
         if self.is_list {
             put!(out, ",\"index\":{}", choice.index);

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     SimulatedWorker,
+    answer::Answer,
     config::Role,
     engine::{Job, Meeting, Plan, Sampling},
     faults::{Fault, stall},
@@ -114,6 +115,11 @@ fn admit_choice(worker: &SimulatedWorker, request: &Request, index: usize) -> Pe
             rid: Arc::clone(&rid),
             meeting,
             prompt_tokens: prompt.tokens,
+            blocks: if worker.engine.config.prefix_cache {
+                prompt.blocks()
+            } else {
+                Vec::new()
+            },
             plan: plan.clone(),
             ticket: Arc::new(Ticket::default()),
             probe: false,
@@ -181,7 +187,7 @@ async fn land(
     room: u64,
     sampling: &Sampling,
 ) {
-    let permit = choice.hold.reserve().await;
+    choice.hold.space().await;
     let own = choice.written.plan.answer;
     let wanted = Wanted {
         host: &partner.host,
@@ -190,10 +196,13 @@ async fn land(
         rid: &choice.rid,
     };
     match worker.receiver.fetch(&worker.engine, &wanted).await {
-        Ok(answer) => {
+        Ok(kv) => {
+            let answer = Answer::from_key(kv.answer);
             let plan = Plan::new(answer, sampling);
             choice.written.plan = plan.clone();
-            choice.hold.land(plan, answer != own, permit);
+            choice
+                .hold
+                .land(plan, answer != own, kv.cached_tokens);
         }
         Err(abort) => choice.hold.fail(abort),
     }

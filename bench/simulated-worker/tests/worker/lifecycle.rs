@@ -286,9 +286,11 @@ async fn cumulative_counters_agree_with_the_work() {
 
 #[tokio::test(start_paused = true)]
 async fn the_batch_is_bounded_and_the_rest_waits() {
+    let mut timing = Timing::MEASURED;
+    timing.model.decode.max_running = 4;
     let config = |role| Config {
         role,
-        max_running: 4,
+        timing,
         ..Config::default()
     };
     let pair = Pair::of(config(Role::Prefill), config(Role::Decode));
