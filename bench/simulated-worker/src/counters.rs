@@ -144,7 +144,11 @@ impl DecodeMoments {
         if b <= 0.0 || t <= 0.0 {
             return;
         }
-        for (sum, term) in self.0.iter_mut().zip([1.0, b, t, b * b, b * t, generated as f64]) {
+        for (sum, term) in self
+            .0
+            .iter_mut()
+            .zip([1.0, b, t, b * b, b * t, generated as f64])
+        {
             *sum += term;
         }
     }

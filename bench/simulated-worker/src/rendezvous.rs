@@ -159,11 +159,7 @@ impl Receiver {
     }
 
     /// Fetches the KV, for as long as the worker waits.
-    pub(crate) async fn fetch(
-        &self,
-        engine: &Engine,
-        wanted: &Wanted<'_>,
-    ) -> Result<Kv, Abort> {
+    pub(crate) async fn fetch(&self, engine: &Engine, wanted: &Wanted<'_>) -> Result<Kv, Abort> {
         let mut server = wanted.host.to_owned();
         // Writing to a String can't fail.
         let _ = write!(server, ":{}", wanted.port);

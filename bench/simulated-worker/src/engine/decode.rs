@@ -36,7 +36,9 @@ impl State {
         let mut tokens = self.allocated_tokens();
         while let Some((next, _)) = self.preallocating.front() {
             let needed = next.kv_tokens();
-            let fits = requests == 0 || tokens + needed <= self.pool();
+            // Everybody is to have room for one more token, too.
+            let after = tokens + needed + requests as u64 + 1;
+            let fits = requests == 0 || after <= self.pool();
             if requests >= most || !fits {
                 return;
             }

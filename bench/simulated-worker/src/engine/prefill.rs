@@ -56,8 +56,13 @@ impl PrefillSide {
 
     /// Prompt tokens that need no computing. The last one always does: it is what the first answer token comes from.
     fn cached_tokens(&mut self, queued: &Queued) -> u64 {
-        let found = self.cache.as_mut().map(|cache| cache.find(&queued.job.blocks));
-        found.map_or(0, |found| found.min(queued.job.prompt_tokens.saturating_sub(1)))
+        let found = self
+            .cache
+            .as_mut()
+            .map(|cache| cache.find(&queued.job.blocks));
+        found.map_or(0, |found| {
+            found.min(queued.job.prompt_tokens.saturating_sub(1))
+        })
     }
 
     /// When KV that was computed at `computed` is at its decode worker. The line is taken from now on, and is not given
@@ -114,7 +119,8 @@ impl State {
         now: Instant,
         timing: &Timing,
     ) {
-        self.counters.count_prefill(batch.uncached, batch.cached, took);
+        self.counters
+            .count_prefill(batch.uncached, batch.cached, took);
         let mut unfinished = None;
         for queued in mem::take(&mut self.prefilling) {
             if queued.left.is_done() {

@@ -86,7 +86,12 @@ mod tests {
     fn prompts_share_the_blocks_of_their_common_beginning() {
         let mut cache = PrefixCache::holding(1_000);
         cache.keep(&prompt(&[1, 2, 3]));
-        let table: [(&[u8], u64); 4] = [(&[1, 2, 4], 32), (&[1, 2, 3, 4], 48), (&[2, 3], 0), (&[], 0)];
+        let table: [(&[u8], u64); 4] = [
+            (&[1, 2, 4], 32),
+            (&[1, 2, 3, 4], 48),
+            (&[2, 3], 0),
+            (&[], 0),
+        ];
         for (blocks, found) in table {
             assert_eq!(cache.find(&prompt(blocks)), found, "{blocks:?}");
         }
@@ -99,7 +104,11 @@ mod tests {
         cache.keep(&prompt(&[3, 4]));
         cache.find(&prompt(&[1, 2]));
         cache.keep(&prompt(&[5]));
-        assert_eq!(cache.find(&prompt(&[3, 4])), BLOCK_TOKENS, "its end is gone");
+        assert_eq!(
+            cache.find(&prompt(&[3, 4])),
+            BLOCK_TOKENS,
+            "its end is gone"
+        );
         assert_eq!(cache.find(&prompt(&[1, 2])), 2 * BLOCK_TOKENS);
     }
 

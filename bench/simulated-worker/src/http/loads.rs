@@ -68,7 +68,10 @@ fn load(worker: &SimulatedWorker, include: Option<&str>) -> Result<Map<String, V
     let mut load = core(worker.config(), &counters, &queues);
     for (query, name) in SECTIONS {
         if include.contains(&"all") || include.contains(&query) {
-            load.insert(name.into(), section(name, worker.config(), &counters, &queues, mode));
+            load.insert(
+                name.into(),
+                section(name, worker.config(), &counters, &queues, mode),
+            );
         }
     }
     Ok(load)
@@ -105,13 +108,7 @@ fn core(config: &Config, counters: &Counters, queues: &Queues) -> Map<String, Va
     }
 }
 
-fn section(
-    name: &str,
-    config: &Config,
-    counters: &Counters,
-    queues: &Queues,
-    mode: &str,
-) -> Value {
+fn section(name: &str, config: &Config, counters: &Counters, queues: &Queues, mode: &str) -> Value {
     match name {
         "memory" => json!({
             "weight_gb": 0.0,

@@ -32,7 +32,7 @@ pub(crate) const NO_ROOM: &str = "Disaggregated request received without bootstr
 /// Answers a request whose body was read into `parsed`.
 pub(crate) async fn serve<W: Wire>(
     worker: SimulatedWorker,
-    parsed: Result<(Request, W), (Refusal, W)>,
+    parsed: Result<(Request, W), Refusal>,
 ) -> Response {
     let fault = worker.engine.faults.for_request();
     match &fault {
@@ -49,14 +49,14 @@ pub(crate) async fn serve<W: Wire>(
     }
     let (request, wire) = match parsed {
         Ok(parsed) => parsed,
-        Err((refusal, wire)) => {
+        Err(refusal) => {
             worker.engine.refuse();
-            return wire.refuse(&refusal);
+            return W::refuse(&refusal);
         }
     };
     if let Err(refusal) = request.validate(&worker.engine.config) {
         worker.engine.refuse();
-        return refuse_invalid(&wire, &request, &refusal);
+        return refuse_invalid::<W>(&request, &refusal);
     }
     let pending = admit(&worker, &request);
     let interval = request
@@ -200,20 +200,18 @@ async fn land(
             let answer = Answer::from_key(kv.answer);
             let plan = Plan::new(answer, sampling);
             choice.written.plan = plan.clone();
-            choice
-                .hold
-                .land(plan, answer != own, kv.cached_tokens);
+            choice.hold.land(plan, answer != own, kv.cached_tokens);
         }
         Err(abort) => choice.hold.fail(abort),
     }
 }
 
-fn refuse_invalid<W: Wire>(wire: &W, request: &Request, refusal: &Refusal) -> Response {
+fn refuse_invalid<W: Wire>(request: &Request, refusal: &Refusal) -> Response {
     if !(request.stream && W::HEAD_FIRST) {
-        return wire.refuse(refusal);
+        return W::refuse(refusal);
     }
     let mut out = String::new();
-    wire.refuse_in_stream(&mut out, refusal);
+    W::refuse_in_stream(&mut out, refusal);
     out.push_str(DONE);
     event_stream(Body::from(out))
 }
@@ -242,10 +240,10 @@ async fn respond_whole<W: Wire>(
     let mut choices = fetch_all(worker, pending).await;
     join_all(choices.iter_mut().map(Choice::wait_for_end)).await;
     if let Some(abort) = choices.iter().find_map(Choice::failure) {
-        return wire.failed(abort);
+        return W::failed(abort);
     }
     if let Some(Fault::ErrorEvent { .. }) = fault {
-        return wire.failed(&simulated_failure());
+        return W::failed(&simulated_failure());
     }
     for choice in &mut choices {
         choice.write_all();
