@@ -85,7 +85,8 @@ pub struct Config {
     /// Tokens a streamed chunk, unless the request says otherwise.
     pub stream_interval: u32,
     /// Keep the beginnings of prompts, and compute them once. Off, as on a worker with `--disable-radix-cache`, which
-    /// a worker that changes its role needs.
+    /// SGLang 0.5.23 needs for role switches; here a switch drops the cache. Usage then reports cached tokens, too, as
+    /// with `--enable-cache-report`.
     pub prefix_cache: bool,
     pub enable_pd_role_switch: bool,
     pub enable_metrics: bool,

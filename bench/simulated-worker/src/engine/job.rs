@@ -26,6 +26,16 @@ pub(crate) enum Finish {
     StopText(Arc<str>),
 }
 
+impl Finish {
+    /// `length`, `stop`.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Length(_) => "length",
+            Self::EndOfText(_) | Self::StopText(_) => "stop",
+        }
+    }
+}
+
 /// What a request says about the end of its answer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sampling {

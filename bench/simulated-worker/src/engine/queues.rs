@@ -7,7 +7,7 @@
 //! [`super::decode`].
 
 use super::{
-    job::{Finish, Job, Meeting, Queued},
+    job::{Job, Meeting, Queued},
     prefill::PrefillSide,
     rooms::Rooms,
 };
@@ -287,14 +287,4 @@ fn take_from_queue(queue: &mut VecDeque<Queued>, id: u64) -> Option<Queued> {
 fn take_from_batch(batch: &mut Vec<Queued>, id: u64) -> Option<Queued> {
     let at = batch.iter().position(|queued| queued.id == id)?;
     Some(batch.remove(at))
-}
-
-impl Finish {
-    /// `length`, `stop`.
-    pub(crate) const fn kind(&self) -> &'static str {
-        match self {
-            Self::Length(_) => "length",
-            Self::EndOfText(_) | Self::StopText(_) => "stop",
-        }
-    }
 }

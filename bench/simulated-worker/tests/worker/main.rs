@@ -7,3 +7,4 @@ mod lifecycle;
 mod model;
 mod openai;
 mod support;
+mod switch;

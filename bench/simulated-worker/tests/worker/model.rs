@@ -41,6 +41,26 @@ async fn a_prompt_that_is_longer_than_a_batch_takes_several_and_shares_the_last(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_saturated_prefill_worker_sustains_what_the_model_calls_its_capacity() {
+    // Lengths of which no whole number fills a batch.
+    for prompt_tokens in [300, 3_000, 5_000, 20_000] {
+        let pair = pair_with(|_| {});
+        let timing = pair.prefill.config().timing;
+        let requests = 200_000 / prompt_tokens;
+        let began = Instant::now();
+        join_all((0..requests).map(|room| ask(&pair, prompt_tokens, 1, room))).await;
+        let computing =
+            began.elapsed().as_secs_f64() - timing.transfer(prompt_tokens).as_secs_f64();
+        let capacity = timing.model.prefill.capacity(prompt_tokens, 0.0);
+        let sustained = requests as f64 / computing;
+        assert!(
+            (sustained / capacity - 1.0).abs() < 0.02,
+            "{sustained} {capacity}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_long_prompt_can_be_aborted_between_two_of_its_batches() {
     let pair = pair_with(|_| {});
     let body = pair.in_room(&generate(&prompt_of(60_000, 1), 1), 1);

@@ -225,3 +225,7 @@ pub(crate) async fn ask(pair: &Pair, prompt_tokens: u64, output: u32, room: u64)
     let body = generate(&prompt_of(prompt_tokens, room), output);
     pair.post("/generate", &body, room).await.1
 }
+
+pub(crate) async fn disaggregation(worker: &SimulatedWorker) -> Value {
+    load(worker).await["disaggregation"].clone()
+}
