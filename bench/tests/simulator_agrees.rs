@@ -213,10 +213,6 @@ async fn agree(case: Case) {
         ("mean ITL", simulated.mean_itl, served.mean_itl),
         ("mean TTFT", simulated.mean_ttft, served.mean_ttft),
     ] {
-        println!(
-            "{what}: simulator {simulated:.5}, workers {served:.5}, {:+.2} %",
-            (served / simulated - 1.0) * 100.0
-        );
         assert!(
             (served / simulated - 1.0).abs() < TOLERANCE,
             "{what} of {case:?}: simulator {simulated}, workers {served}"
