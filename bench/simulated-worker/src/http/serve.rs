@@ -107,6 +107,12 @@ fn admit_choice(worker: &SimulatedWorker, request: &Request, index: usize) -> Pe
         Role::Prefill => Plan::first_token(answer),
         Role::Decode | Role::Null => Plan::new(answer, sampling),
     };
+    // A decode computes no prompt.
+    let blocks = if worker.engine.config.prefix_cache && role != Role::Decode {
+        prompt.blocks()
+    } else {
+        Vec::new()
+    };
     let rid = request.rid_of(index);
     let hold = if missing {
         worker.engine.reject(Abort::new(400, NO_ROOM))
@@ -115,11 +121,7 @@ fn admit_choice(worker: &SimulatedWorker, request: &Request, index: usize) -> Pe
             rid: Arc::clone(&rid),
             meeting,
             prompt_tokens: prompt.tokens,
-            blocks: if worker.engine.config.prefix_cache {
-                prompt.blocks()
-            } else {
-                Vec::new()
-            },
+            blocks,
             plan: plan.clone(),
             ticket: Arc::new(Ticket::default()),
             probe: false,
