@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use policies::ratio::{Activity, Demand, FixedRatio, Observation, Plan, Split};
+use policies::ratio::{Activity, Demand, FixedRatio, Observation, Plan, Planner as _, Split};
 use policies::time::Timestamp;
 use policies::worker::{Role, WorkerId};
 use tokio::time::{MissedTickBehavior, interval};
@@ -25,7 +25,7 @@ pub async fn run(
     registry: Arc<WorkerRegistry>,
     telemetry: Arc<Telemetry>,
     clock: Clock,
-    planner: FixedRatio,
+    mut planner: FixedRatio,
     cancel: CancellationToken,
 ) {
     let mut ticks = interval(TICK);
@@ -36,7 +36,7 @@ pub async fn run(
             ticks.tick().await;
             let now = clock.now();
             observer.requests.extend(telemetry.finished.drain());
-            let plan = planner.plan(&observer.observe(now, &registry.snapshot()));
+            let plan = planner.plan(now, &observer.observe(now, &registry.snapshot()));
             record(&telemetry, now, plan);
         }
     };
@@ -93,6 +93,7 @@ impl Observer {
             demand: self.demand(now),
             activity: self.activity(set),
             oldest_report: oldest_report(now, set),
+            ..Observation::default()
         }
     }
 
