@@ -4,5 +4,6 @@
 
 pub mod cli;
 pub mod load;
+pub mod plot;
 pub mod serve;
 pub mod workload;

@@ -130,7 +130,10 @@ mod tests {
         };
         // 1.8 ms an arrival, spread over 200 steps: 9 us more for each of 100 sequences.
         let capacity = model.capacity(0.0169 + 1e-9, 900, 200);
-        assert!((capacity - 100.0 / (200.0 * 0.0169)).abs() < 1e-6, "{capacity}");
+        assert!(
+            (capacity - 100.0 / (200.0 * 0.0169)).abs() < 1e-6,
+            "{capacity}"
+        );
     }
 
     fn models() -> impl Strategy<Value = DecodeModel> {
