@@ -6,6 +6,7 @@
 
 pub mod lifecycle;
 pub mod model;
+pub mod queue;
 pub mod ratio;
 pub mod route;
 pub mod time;

@@ -1,0 +1,112 @@
+//! A fleet in virtual time: discrete events, no runtime, no sleep. The same seed gives the same run, bit for bit.
+//!
+//! It drives the very objects that the router runs: routing policies pick the workers, the wait queue gives the order,
+//! the lifecycle table says what may follow what. What takes time is the performance model's ([`policies::model`]).
+//!
+//! What is simulated: a request is paired with a prefill and a decode worker when it is dispatched. The prefill worker
+//! takes waiting prompts into batches and sends their KV, one request's at a time. The first token comes with the KV;
+//! from the next step on the decode worker gives each of its sequences a token a step, as long as its KV pool and its
+//! largest batch have room. What isn't: networks, tokenizers, the router's own time (microseconds), and the text of
+//! prompts, so that policies which look at it see empty ones.
+
+mod decode;
+mod events;
+mod outcome;
+mod prefill;
+mod world;
+
+use std::time::Duration;
+
+use policies::model::WorkerModel;
+use policies::queue::QueueOrder;
+use policies::route::PolicyKind;
+use policies::time::Timestamp;
+use policies::worker::Role;
+
+use crate::workload::Workload;
+
+pub use outcome::{End, Outcome, Served, WorkerUse};
+
+/// A fleet and what happens to it.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    pub model: WorkerModel,
+    pub prefill: u32,
+    pub decode: u32,
+    pub prefill_policy: PolicyKind,
+    pub decode_policy: PolicyKind,
+    pub dispatch: Dispatch,
+    pub slo: Slo,
+    /// Whether the workers have had their first batch already.
+    pub warm: bool,
+    /// In any order.
+    pub changes: Vec<RoleChange>,
+    pub failures: Vec<Failure>,
+    /// Entropy of the policies.
+    pub seed: u64,
+}
+
+/// When a request leaves the router.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Dispatch {
+    /// As it comes; it waits in the worker's own queue.
+    AtOnce,
+    /// When a prefill worker has less than so many prompt tokens before it; until then it waits in the router.
+    WhenThereIsRoom {
+        order: QueueOrder,
+        pending_tokens: u64,
+    },
+}
+
+/// What a request is held to: it is good when both hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slo {
+    pub ttft: Duration,
+    /// For the mean time between a request's tokens.
+    pub itl: Duration,
+}
+
+/// A worker of `from` is to change to the other role: it admits nobody, finishes what it has, is away for `dark`, and
+/// serves. The one with the least to finish is taken; none, if it is the last of its role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleChange {
+    pub at: Timestamp,
+    pub from: Role,
+    pub dark: Duration,
+}
+
+/// A worker dies and is back, in its role, after `down`. What had no token yet runs again elsewhere, the rest fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    pub at: Timestamp,
+    /// Counted from 0, prefill workers first.
+    pub worker: usize,
+    pub down: Duration,
+}
+
+impl Setup {
+    /// `prefill` and `decode` workers as the published study ran them: round robin, straight to the workers, cold.
+    pub fn study(model: WorkerModel, prefill: u32, decode: u32) -> Self {
+        Self {
+            model,
+            prefill,
+            decode,
+            prefill_policy: PolicyKind::RoundRobin,
+            decode_policy: PolicyKind::RoundRobin,
+            dispatch: Dispatch::AtOnce,
+            slo: Slo {
+                ttft: Duration::from_secs(2),
+                itl: Duration::from_millis(25),
+            },
+            warm: false,
+            changes: Vec::new(),
+            failures: Vec::new(),
+            seed: 0,
+        }
+    }
+}
+
+/// Runs `workload` on `setup` until the last request has ended.
+pub fn run(setup: &Setup, workload: &Workload) -> Outcome {
+    world::World::new(setup, workload).run()
+}
