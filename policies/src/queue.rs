@@ -119,7 +119,11 @@ mod tests {
             (at(60_000), 0, [0, 500, 1_000, 1_500]),
         ];
         for (now, lead, order) in table {
-            let taken = drain(queue(QueueOrder::FreshFirst), now, Duration::from_millis(lead));
+            let taken = drain(
+                queue(QueueOrder::FreshFirst),
+                now,
+                Duration::from_millis(lead),
+            );
             assert_eq!(taken, order, "{now:?}");
         }
     }
