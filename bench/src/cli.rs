@@ -1,8 +1,13 @@
 //! The command line.
 
+mod telemetry;
+
+pub use telemetry::{AccuracyArgs, CostArgs};
+
 use crate::{
     load::{self, Endpoints, Load, Streaming},
     serve::{self, Served, StartError},
+    telemetry::MeasureError,
 };
 use clap::{Args, Parser, Subcommand};
 use simulated_worker::{Config, Role, Rule, Timing};
@@ -24,6 +29,10 @@ pub enum Command {
     SimulatedFleet(FleetArgs),
     /// Send requests and check every answer
     Load(LoadArgs),
+    /// Compare a router's TTFT and ITL with what a client measures
+    TelemetryAccuracy(AccuracyArgs),
+    /// Measure what a router pays for measuring streams (Linux)
+    TelemetryCost(CostArgs),
 }
 
 /// Why a command could not do its work.
@@ -32,6 +41,7 @@ pub enum CliError {
     Start(StartError),
     Signals(io::Error),
     Load(load::LoadError),
+    Measure(MeasureError),
 }
 
 impl fmt::Display for CliError {
@@ -40,6 +50,7 @@ impl fmt::Display for CliError {
             Self::Start(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "cannot listen for signals: {error}"),
             Self::Load(error) => error.fmt(f),
+            Self::Measure(error) => error.fmt(f),
         }
     }
 }
@@ -234,6 +245,9 @@ pub struct LoadArgs {
     /// Answer length
     #[arg(long, value_name = "N", default_value_t = 32)]
     output_tokens: u32,
+    /// Ask the OpenAI endpoints for usage in every chunk: ITL is then by tokens, else by chunks
+    #[arg(long)]
+    continuous_usage: bool,
     /// Model to name in the requests
     #[arg(long, default_value = "simulated")]
     model: String,
@@ -263,6 +277,7 @@ impl LoadArgs {
             },
             prompt_tokens: self.prompt_tokens,
             output_tokens: self.output_tokens,
+            continuous_usage: self.continuous_usage,
             model: self.model,
             request_timeout: Duration::from_secs_f64(self.request_timeout),
             seed: self.seed,

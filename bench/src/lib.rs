@@ -1,9 +1,17 @@
-//! The bench: simulated workers as processes, and a load that checks every answer.
+//! The bench: simulated workers as processes, a load that checks every answer, and measurements of routers.
 //!
 //! A library as well as a program, so that tests can start workers and drive load without a child process.
 
+pub mod child;
 pub mod cli;
+pub mod exposition;
+mod get;
 pub mod load;
 pub mod plot;
+pub mod router;
 pub mod serve;
+pub mod sim;
+pub mod telemetry;
 pub mod workload;
+
+pub use get::GetError;

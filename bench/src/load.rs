@@ -1,19 +1,21 @@
 //! A closed loop of requests whose answers are known beforehand.
 //!
 //! Every answer is compared with what the simulated model must say: lost, doubled or mixed-up tokens, a missing end
-//! and a wrong count all show. Latency is measured on the way.
+//! and a wrong count all show. Latency is measured on the way: the time to the first chunk that holds a token (TTFT,
+//! from sending the request), and the time between tokens (ITL), where a chunk of k tokens is k gaps of a k-th of its
+//! gap. How many tokens a chunk holds is read from its usage; a chunk without usage counts as one token.
 
 mod answer;
 mod client;
 mod question;
 mod report;
+mod tally;
 
 pub use client::LoadError;
-pub use report::{Failure, Report};
+pub use report::{Failure, Percentiles, Report};
 
 use client::Client;
 use question::Question;
-use report::Tally;
 use std::{
     io::{IsTerminal, Write},
     sync::{
@@ -22,6 +24,7 @@ use std::{
     },
     time::Duration,
 };
+use tally::Tally;
 use tokio::{task::JoinSet, time::Instant};
 
 /// Which endpoints get requests.
@@ -54,6 +57,8 @@ pub struct Load {
     pub streaming: Streaming,
     pub prompt_tokens: u64,
     pub output_tokens: u32,
+    /// Ask the OpenAI endpoints for usage in every chunk, so that tokens can be counted and not only chunks.
+    pub continuous_usage: bool,
     pub model: String,
     pub request_timeout: Duration,
     pub seed: u64,
@@ -72,6 +77,7 @@ impl Default for Load {
             streaming: Streaming::EverySecond,
             prompt_tokens: 128,
             output_tokens: 32,
+            continuous_usage: false,
             model: "simulated".into(),
             request_timeout: Duration::from_mins(10),
             seed: 0,

@@ -10,6 +10,8 @@ async fn main() -> ExitCode {
         Command::SimulatedWorker(args) => args.run().await,
         Command::SimulatedFleet(args) => args.run().await,
         Command::Load(args) => args.run().await,
+        Command::TelemetryAccuracy(args) => args.run().await,
+        Command::TelemetryCost(args) => args.run().await,
     };
     ended.unwrap_or_else(|error| {
         eprintln!("pd-bench: {error}");

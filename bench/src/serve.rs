@@ -142,17 +142,27 @@ fn has_bootstrap(config: &Config) -> bool {
 
 /// The command that starts a router in front of these workers.
 pub fn router_command(served: &Served) -> String {
-    let mut command = String::from("adaptive-router --pd-disaggregation");
+    format!(
+        "adaptive-router {} --policy round_robin --host 0.0.0.0 --port 8000",
+        worker_flags(served).join(" ")
+    )
+}
+
+/// The flags that tell a router about these workers.
+pub fn worker_flags(served: &Served) -> Vec<String> {
+    let mut flags = vec!["--pd-disaggregation".to_owned()];
     for worker in served.workers() {
         let config = worker.config();
         let url = format!("http://{}:{}", config.host, config.port);
-        let flags = match config.role {
-            Role::Prefill => format!(" --prefill {url} {}", config.bootstrap_port),
-            Role::Decode => format!(" --decode {url}"),
-            Role::Null => String::new(),
-        };
-        command.push_str(&flags);
+        match config.role {
+            Role::Prefill => flags.extend([
+                "--prefill".to_owned(),
+                url,
+                config.bootstrap_port.to_string(),
+            ]),
+            Role::Decode => flags.extend(["--decode".to_owned(), url]),
+            Role::Null => {}
+        }
     }
-    command.push_str(" --policy round_robin --host 0.0.0.0 --port 8000");
-    command
+    flags
 }

@@ -9,10 +9,15 @@
 //! largest batch have room. What isn't: networks, tokenizers, the router's own time (microseconds), and the text of
 //! prompts, so that policies which look at it see empty ones.
 
+mod arrivals;
+mod changes;
 mod decode;
 mod events;
 mod outcome;
 mod prefill;
+mod request;
+mod work;
+mod worker;
 mod world;
 
 use std::time::Duration;

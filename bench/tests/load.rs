@@ -1,7 +1,7 @@
 //! The load against a worker on real sockets.
 
 use pd_bench::{
-    load::{self, Failure, Load, Report, Streaming},
+    load::{self, Endpoints, Failure, Load, Report, Streaming},
     serve::Served,
 };
 use simulated_worker::{Config, Fault, Role, Rule};
@@ -90,6 +90,42 @@ async fn every_fault_is_found_and_named() {
         assert_eq!(report.ok, 113);
         served.stop().await;
     }
+}
+
+#[tokio::test]
+async fn tokens_are_counted_by_usage_and_chunks_without_it() {
+    let config = Config {
+        port: 0,
+        stream_interval: 4,
+        ..Config::instant(Role::Null)
+    };
+    let served = Served::start(vec![config])
+        .await
+        .expect("port 0 is always free");
+    let url = format!("http://127.0.0.1:{}", served.workers()[0].config().port);
+    // 32 tokens: one by itself, 7 chunks of 4, one of 3.
+    let table = [
+        (Endpoints::Chat, true, 31),
+        (Endpoints::Completions, true, 31),
+        (Endpoints::Generate, false, 31),
+        (Endpoints::Chat, false, 8),
+        (Endpoints::Completions, false, 8),
+    ];
+    for (endpoints, continuous_usage, gaps) in table {
+        let load = Load {
+            url: url.clone(),
+            endpoints,
+            requests: 10,
+            streaming: Streaming::Always,
+            continuous_usage,
+            ..Load::default()
+        };
+        let report = load::run(load).await.expect("the url is valid");
+        assert!(report.is_flawless(), "{report}");
+        let counted = report.between_tokens.map(|points| points.count);
+        assert_eq!(counted, Some(10 * gaps), "{endpoints:?} {continuous_usage}");
+    }
+    served.stop().await;
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ pub(super) struct Received {
     finish: Option<String>,
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u32>,
+    /// Tokens whose text has come, as far as that was told.
+    counted: u32,
     done: bool,
 }
 
@@ -79,36 +81,47 @@ impl Received {
         Ok(received)
     }
 
-    /// Reads one event of a stream; true if it brought text.
-    pub(super) fn event(&mut self, endpoint: Endpoint, data: &[u8]) -> Result<bool, Failure> {
+    /// Reads one event of a stream; returns how many tokens it brought.
+    pub(super) fn event(&mut self, endpoint: Endpoint, data: &[u8]) -> Result<u32, Failure> {
         if self.done {
             return Err(Failure::Garbled);
         }
         if data == b"[DONE]" {
             self.done = true;
-            return Ok(false);
+            return Ok(0);
         }
         let before = self.text.len();
-        self.object(endpoint, data)?;
-        Ok(self.text.len() > before)
+        let usage = self.object(endpoint, data)?;
+        Ok(if self.text.len() > before {
+            self.count(usage)
+        } else {
+            0
+        })
     }
 
-    fn object(&mut self, endpoint: Endpoint, json: &[u8]) -> Result<(), Failure> {
+    /// The tokens of a chunk that brought text: what its usage, which is that of the whole answer so far, adds to the
+    /// last one. Without usage a chunk counts as one token.
+    fn count(&mut self, usage: Option<u32>) -> u32 {
+        let total = usage.unwrap_or(self.counted + 1);
+        let new = total.saturating_sub(self.counted);
+        self.counted = total;
+        new
+    }
+
+    /// Reads an object; returns the completion tokens that it states.
+    fn object(&mut self, endpoint: Endpoint, json: &[u8]) -> Result<Option<u32>, Failure> {
         let object: Object<'_> = serde_json::from_slice(json).map_err(|_| Failure::Garbled)?;
         if object.error.is_some() {
             return Err(Failure::ErrorEvent);
         }
         match endpoint {
             Endpoint::Generate => self.generated(object),
-            Endpoint::Completions | Endpoint::Chat => {
-                self.chosen(object);
-                Ok(())
-            }
+            Endpoint::Completions | Endpoint::Chat => Ok(self.chosen(object)),
         }
     }
 
     /// SGLang's own endpoint repeats the whole text each time.
-    fn generated(&mut self, object: Object<'_>) -> Result<(), Failure> {
+    fn generated(&mut self, object: Object<'_>) -> Result<Option<u32>, Failure> {
         let (Some(text), Some(meta)) = (object.text, object.meta_info) else {
             return Err(Failure::Garbled);
         };
@@ -123,11 +136,11 @@ impl Received {
         self.finish = finish.map(Cow::into_owned);
         self.prompt_tokens = Some(meta.prompt_tokens);
         self.completion_tokens = Some(meta.completion_tokens);
-        Ok(())
+        Ok(self.completion_tokens)
     }
 
     /// The OpenAI endpoints send what is new.
-    fn chosen(&mut self, object: Object<'_>) {
+    fn chosen(&mut self, object: Object<'_>) -> Option<u32> {
         for choice in object.choices {
             let content = choice.message.and_then(|message| message.content);
             if let Some(text) = choice.text.or(content) {
@@ -137,10 +150,10 @@ impl Received {
                 self.finish = Some(finish.into_owned());
             }
         }
-        if let Some(usage) = object.usage {
-            self.prompt_tokens = Some(usage.prompt_tokens);
-            self.completion_tokens = Some(usage.completion_tokens);
-        }
+        let usage = object.usage?;
+        self.prompt_tokens = Some(usage.prompt_tokens);
+        self.completion_tokens = Some(usage.completion_tokens);
+        self.completion_tokens
     }
 
     /// Compares with what had to come.
@@ -208,6 +221,7 @@ impl Events {
 mod tests {
     use super::*;
     use crate::load::{Load, Streaming};
+    use serde_json::json;
 
     fn question(streaming: Streaming) -> Question {
         let load = Load {
@@ -219,7 +233,7 @@ mod tests {
     }
 
     fn generated(text: &str, tokens: u32, finish: &str) -> String {
-        serde_json::json!({
+        json!({
             "text": text,
             "meta_info": {
                 "prompt_tokens": 128,
@@ -265,6 +279,31 @@ mod tests {
         assert_eq!(received.check(&question), Err(Failure::Incomplete));
         received.event(Endpoint::Generate, b"[DONE]").unwrap();
         assert_eq!(received.check(&question), Ok(()));
+    }
+
+    #[test]
+    fn a_chunk_holds_the_tokens_that_its_usage_adds() {
+        let usage = |tokens| {
+            let usage = json!({"prompt_tokens": 9, "completion_tokens": tokens});
+            json!({"choices": [{"delta": {"content": "x"}}], "usage": usage})
+        };
+        let (usage_1, usage_5) = (usage(1), usage(5));
+        let role = json!({"choices": [{"delta": {"role": "assistant", "content": ""}}]});
+        let bare = json!({"choices": [{"delta": {"content": "x"}}], "usage": null});
+        let last = json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 5}});
+        let table = [
+            (vec![&role, &usage_1, &usage_5, &last], vec![0, 1, 4, 0]),
+            (vec![&role, &bare, &bare, &last], vec![0, 1, 1, 0]),
+        ];
+        for (events, tokens) in table {
+            let mut received = Received::default();
+            let counted: Vec<_> = events
+                .iter()
+                .map(|event| received.event(Endpoint::Chat, event.to_string().as_bytes()))
+                .collect::<Result<_, _>>()
+                .unwrap();
+            assert_eq!(counted, tokens);
+        }
     }
 
     #[test]

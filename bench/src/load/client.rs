@@ -3,7 +3,8 @@
 use super::{
     answer::{Events, Received},
     question::Question,
-    report::{Failure, Timings},
+    report::Failure,
+    tally::Timings,
 };
 use bytes::Bytes;
 use http::{Method, Request, Uri, header, uri};
@@ -89,11 +90,11 @@ where
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Failure::Broken)?;
         let now = sent.elapsed();
+        timings.read();
         events.push(frame.data_ref().map_or(&[][..], |data| data));
         while let Some(event) = events.next() {
-            if received.event(question.endpoint, event)? {
-                timings.token(now);
-            }
+            let tokens = received.event(question.endpoint, event)?;
+            timings.event(now, tokens);
         }
     }
     if !events.is_empty() {

@@ -86,7 +86,11 @@ fn body(load: &Load, endpoint: Endpoint, stream: bool, text: &str) -> Value {
     };
     body["stream"] = stream.into();
     if stream && endpoint != Endpoint::Generate {
-        body["stream_options"] = json!({"include_usage": true});
+        body["stream_options"] = if load.continuous_usage {
+            json!({"include_usage": true, "continuous_usage_stats": true})
+        } else {
+            json!({"include_usage": true})
+        };
     }
     body
 }

@@ -4,9 +4,6 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-/// Failures that a report names one by one.
-const MOST_EXAMPLES: usize = 5;
-
 /// What was wrong with an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
@@ -61,137 +58,19 @@ impl fmt::Display for Failure {
     }
 }
 
-/// When the parts of one answer came.
-pub(super) struct Timings {
-    first: Option<Duration>,
-    last: Duration,
-    gaps: Vec<Duration>,
-    whole: Duration,
-}
-
-impl Timings {
-    pub(super) const fn streamed() -> Self {
-        Self::whole(Duration::ZERO)
-    }
-
-    pub(super) const fn whole(took: Duration) -> Self {
-        Self {
-            first: None,
-            last: Duration::ZERO,
-            gaps: Vec::new(),
-            whole: took,
-        }
-    }
-
-    pub(super) fn token(&mut self, at: Duration) {
-        match self.first {
-            None => self.first = Some(at),
-            Some(_) => self.gaps.push(at.saturating_sub(self.last)),
-        }
-        self.last = at;
-    }
-
-    pub(super) const fn ended(&mut self, at: Duration) {
-        self.whole = at;
-    }
-}
-
-/// The answers of one client, or of all.
-pub(super) struct Tally {
-    ok: u64,
-    failures: BTreeMap<Failure, u64>,
-    examples: Vec<(u64, Failure)>,
-    first_token: Histogram<u64>,
-    between_tokens: Histogram<u64>,
-    whole: Histogram<u64>,
-}
-
-impl Tally {
-    pub(super) fn new() -> Self {
-        Self {
-            ok: 0,
-            failures: BTreeMap::new(),
-            examples: Vec::new(),
-            first_token: microseconds(),
-            between_tokens: microseconds(),
-            whole: microseconds(),
-        }
-    }
-
-    pub(super) fn count(&mut self, asked: Result<Timings, Failure>, number: u64) {
-        match asked {
-            Ok(timings) => {
-                self.ok += 1;
-                record(&mut self.whole, timings.whole);
-                if let Some(first) = timings.first {
-                    record(&mut self.first_token, first);
-                }
-                for gap in timings.gaps {
-                    record(&mut self.between_tokens, gap);
-                }
-            }
-            Err(failure) => {
-                *self.failures.entry(failure).or_default() += 1;
-                if self.examples.len() < MOST_EXAMPLES {
-                    self.examples.push((number, failure));
-                }
-            }
-        }
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        self.ok += other.ok;
-        for (failure, count) in &other.failures {
-            *self.failures.entry(*failure).or_default() += count;
-        }
-        self.examples.extend(&other.examples);
-        self.examples.truncate(MOST_EXAMPLES);
-        for (mine, others) in [
-            (&mut self.first_token, &other.first_token),
-            (&mut self.between_tokens, &other.between_tokens),
-            (&mut self.whole, &other.whole),
-        ] {
-            mine.add(others)
-                .expect("all histograms grow to what they are given");
-        }
-    }
-
-    pub(super) fn report(self, took: Duration) -> Report {
-        Report {
-            ok: self.ok,
-            took,
-            first_token: Percentiles::of(&self.first_token),
-            between_tokens: Percentiles::of(&self.between_tokens),
-            whole: Percentiles::of(&self.whole),
-            failures: self.failures,
-            examples: self.examples,
-        }
-    }
-}
-
-fn microseconds() -> Histogram<u64> {
-    Histogram::new(3).expect("three digits are a valid precision")
-}
-
-fn record(histogram: &mut Histogram<u64>, took: Duration) {
-    // A day is longer than any request lives, and keeps the histogram small.
-    let micros = took.min(Duration::from_hours(24)).as_micros() as u64;
-    histogram
-        .record(micros)
-        .expect("a histogram grows to what it is given");
-}
-
-/// Two points of a distribution, where there is one.
+/// Two points of a distribution, where there is one, and of how many values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentiles {
+    pub count: u64,
     pub p50: Duration,
     pub p99: Duration,
 }
 
 impl Percentiles {
-    fn of(histogram: &Histogram<u64>) -> Option<Self> {
+    pub(super) fn of(histogram: &Histogram<u64>) -> Option<Self> {
         let at = |quantile| Duration::from_micros(histogram.value_at_quantile(quantile));
         (!histogram.is_empty()).then(|| Self {
+            count: histogram.len(),
             p50: at(0.50),
             p99: at(0.99),
         })
@@ -206,7 +85,12 @@ pub struct Report {
     /// Number and failure of some requests, to repeat them by.
     pub examples: Vec<(u64, Failure)>,
     pub took: Duration,
+    /// Events of all streams that ended well, those without a token too.
+    pub events: u64,
+    /// Pieces in which their bytes came.
+    pub reads: u64,
     pub first_token: Option<Percentiles>,
+    /// Each token after the first of its answer counts.
     pub between_tokens: Option<Percentiles>,
     pub whole: Option<Percentiles>,
 }
@@ -251,6 +135,7 @@ impl Report {
         let milliseconds = |points: Option<Percentiles>| {
             points.map(|points| {
                 json!({
+                    "count": points.count,
                     "p50": points.p50.as_secs_f64() * 1e3,
                     "p99": points.p99.as_secs_f64() * 1e3,
                 })
@@ -264,6 +149,8 @@ impl Report {
             "failures": failures,
             "duration_s": self.took.as_secs_f64(),
             "requests_per_second": self.requests_per_second(),
+            "events": self.events,
+            "reads": self.reads,
             "ttft_ms": milliseconds(self.first_token),
             "itl_ms": milliseconds(self.between_tokens),
             "e2e_ms": milliseconds(self.whole),
@@ -285,58 +172,23 @@ impl fmt::Display for Report {
         }
         writeln!(f, "duration        {:>10.2} s", self.took.as_secs_f64())?;
         writeln!(f, "requests/s      {:>10.1}", self.requests_per_second())?;
-        write!(f, "{:<14}{:>14}{:>14}", "", "p50 ms", "p99 ms")?;
+        writeln!(f, "stream events   {:>10}", self.events)?;
+        write!(
+            f,
+            "{:<14}{:>14}{:>14}{:>14}",
+            "", "p50 ms", "p99 ms", "values"
+        )?;
         for (name, points) in [
             ("TTFT", self.first_token),
             ("ITL", self.between_tokens),
             ("whole answer", self.whole),
         ] {
-            let Some(Percentiles { p50, p99 }) = points else {
+            let Some(Percentiles { count, p50, p99 }) = points else {
                 continue;
             };
-            let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-            write!(f, "\n{name:<14}{:>14.2}{:>14.2}", ms(p50), ms(p99))?;
+            let (p50, p99) = (p50.as_secs_f64() * 1e3, p99.as_secs_f64() * 1e3);
+            write!(f, "\n{name:<14}{p50:>14.2}{p99:>14.2}{count:>14}")?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_and_long_latencies_are_both_kept() {
-        let mut tally = Tally::new();
-        for seconds in [0.001, 5.0, 5.0] {
-            let mut timings = Timings::streamed();
-            timings.token(Duration::from_secs_f64(seconds));
-            timings.token(Duration::from_secs_f64(seconds + 0.25));
-            timings.ended(Duration::from_secs_f64(seconds + 1.0));
-            tally.count(Ok(timings), 0);
-        }
-        let report = tally.report(Duration::from_secs(1));
-        let near = |points: Option<Percentiles>, seconds: f64| {
-            let p50 = points.map(|points| points.p50.as_secs_f64());
-            p50.is_some_and(|p50| (p50 / seconds - 1.0).abs() < 0.01)
-        };
-        assert!(near(report.first_token, 5.0), "{report}");
-        assert!(near(report.between_tokens, 0.25), "{report}");
-        assert!(near(report.whole, 6.0), "{report}");
-    }
-
-    #[test]
-    fn wrong_and_failed_are_counted_apart() {
-        let mut tally = Tally::new();
-        tally.count(Err(Failure::WrongText), 3);
-        tally.count(Err(Failure::Status(503)), 4);
-        tally.count(Err(Failure::Status(503)), 5);
-        let report = tally.report(Duration::from_secs(1));
-        assert_eq!(
-            (report.wrong(), report.failed(), report.requests()),
-            (1, 2, 3)
-        );
-        assert!(!report.is_flawless());
-        assert_eq!(report.to_json()["failures"]["status 503"], 2);
     }
 }

@@ -9,18 +9,37 @@ use policies::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
     /// A prefill batch was computed.
-    Computed { worker: usize, epoch: u32 },
+    Computed {
+        worker: usize,
+        epoch: u32,
+    },
     /// One request's KV has left a prefill worker.
-    Sent { worker: usize, epoch: u32 },
+    Sent {
+        worker: usize,
+        epoch: u32,
+    },
     /// It has arrived at the decode worker.
-    Landed { request: usize, attempt: u32 },
+    Landed {
+        request: usize,
+        attempt: u32,
+    },
     /// A decode step is done.
-    Stepped { worker: usize, epoch: u32 },
+    Stepped {
+        worker: usize,
+        epoch: u32,
+    },
     /// A worker is back, from a role change or a failure.
-    Back { worker: usize, epoch: u32 },
+    Back {
+        worker: usize,
+        epoch: u32,
+    },
     /// The change of this number is due.
-    ChangeDue { change: usize },
-    FailureDue { failure: usize },
+    ChangeDue {
+        change: usize,
+    },
+    FailureDue {
+        failure: usize,
+    },
 }
 
 /// The events to come.

@@ -10,6 +10,8 @@ use crate::workload::Job;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prompt {
     pub(super) request: usize,
+    /// Which try of it this is.
+    pub(super) attempt: u32,
     pub(super) job: Job,
 }
 
@@ -38,6 +40,13 @@ pub(super) struct PrefillSide {
 }
 
 impl PrefillSide {
+    pub(super) fn new(warm: bool) -> Self {
+        Self {
+            warm,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn push(&mut self, prompt: Prompt) {
         self.pending_tokens += u64::from(prompt.job.prompt_tokens);
         self.waiting.push_back(prompt);
@@ -87,6 +96,18 @@ impl PrefillSide {
 
     pub(super) fn sent(&mut self) -> Option<Prompt> {
         self.sending.pop_front()
+    }
+
+    /// Takes a request out that still waits: its other half is gone.
+    pub(super) fn cancel(&mut self, request: usize) {
+        if let Some(at) = self
+            .waiting
+            .iter()
+            .position(|prompt| prompt.request == request)
+            && let Some(prompt) = self.waiting.remove(at)
+        {
+            self.pending_tokens -= u64::from(prompt.job.prompt_tokens);
+        }
     }
 
     /// Loses everything.

@@ -1,0 +1,205 @@
+//! Requests come, wait in the router, and are paired with workers.
+
+use std::time::Duration;
+
+use policies::route::{Candidate, Draw, RouteRequest};
+use policies::time::Timestamp;
+use policies::worker::{Role, WorkerId};
+
+use super::Dispatch;
+use super::prefill::Prompt;
+use super::request::Request;
+use super::worker::Worker;
+use super::world::{World, seconds};
+use crate::workload::{Job, Workload};
+
+/// Where the next request comes from.
+pub(super) enum Source<'a> {
+    Closed {
+        jobs: std::slice::Iter<'a, Job>,
+        /// Clients that have no request.
+        idle: usize,
+    },
+    Open {
+        arrivals: std::iter::Peekable<std::slice::Iter<'a, (Timestamp, Job)>>,
+    },
+}
+
+/// The lengths of the prompts that have come.
+#[derive(Default)]
+pub(super) struct Prompts {
+    tokens: u64,
+    count: u64,
+}
+
+impl Prompts {
+    fn seen(&mut self, tokens: u32) {
+        self.tokens += u64::from(tokens);
+        self.count += 1;
+    }
+
+    fn mean(&self) -> u64 {
+        self.tokens / self.count.max(1)
+    }
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(workload: &'a Workload) -> Self {
+        match workload {
+            Workload::Closed { jobs, concurrency } => Self::Closed {
+                jobs: jobs.iter(),
+                idle: *concurrency,
+            },
+            Workload::Open { arrivals } => Self::Open {
+                arrivals: arrivals.iter().peekable(),
+            },
+        }
+    }
+
+    /// When the next request comes, as far as that is known at `now`.
+    pub(super) fn next_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Closed { jobs, idle } => {
+                (*idle > 0 && !jobs.as_slice().is_empty()).then_some(now)
+            }
+            Self::Open { arrivals } => arrivals.peek().map(|(at, _)| (*at).max(now)),
+        }
+    }
+
+    /// A request that arrives at `now`, if there is one.
+    pub(super) fn next_arrival(&mut self, now: Timestamp) -> Option<(Timestamp, Job)> {
+        match self {
+            Self::Closed { jobs, idle } => {
+                if *idle == 0 {
+                    return None;
+                }
+                let job = jobs.next()?;
+                *idle -= 1;
+                Some((now, *job))
+            }
+            Self::Open { arrivals } => arrivals.next_if(|(at, _)| *at <= now).copied(),
+        }
+    }
+
+    pub(super) fn one_ended(&mut self) {
+        if let Self::Closed { idle, .. } = self {
+            *idle += 1;
+        }
+    }
+}
+
+impl World<'_> {
+    pub(super) fn take_arrivals(&mut self) {
+        while let Some((arrived, job)) = self.source.next_arrival(self.now) {
+            self.requests.push(Request {
+                job,
+                arrived,
+                attempt: 0,
+                prefill: 0,
+                decode: 0,
+                prefilling: false,
+                first_token: None,
+                ended: None,
+            });
+            self.prompts.seen(job.prompt_tokens);
+            self.queue.push(arrived, self.requests.len() - 1);
+        }
+    }
+
+    pub(super) fn dispatch_waiting(&mut self) {
+        while !self.queue.is_empty() {
+            let lead = match self.setup.dispatch {
+                Dispatch::AtOnce => Duration::ZERO,
+                Dispatch::WhenThereIsRoom { .. } => self.lead(),
+            };
+            let Some(&request) = self.queue.peek(self.now, lead) else {
+                return;
+            };
+            if !self.dispatch(request) {
+                return;
+            }
+            self.queue.pop(self.now, lead);
+        }
+    }
+
+    /// How long the first token takes from the dispatch to the prefill worker that has the least before it: what is
+    /// pending there and a prompt of the same length as those, computed and sent.
+    pub(super) fn lead(&self) -> Duration {
+        let model = &self.setup.model.prefill;
+        let before = self
+            .serving(Role::Prefill)
+            .map(|worker| (worker.prefill.pending_tokens, worker.prefill.sending()))
+            .min();
+        let (pending, sending) = before.unwrap_or((0, 0));
+        let mean = self.prompts.mean();
+        let computing = model.batch_seconds(pending + mean);
+        let waiting = sending as f64 * model.sending_seconds(mean);
+        seconds(computing + waiting + model.transfer_seconds(mean))
+    }
+
+    /// Pairs a request with workers and sends it; false where there is none for it now.
+    pub(super) fn dispatch(&mut self, request: usize) -> bool {
+        let Some(prefill) = self.pick(Role::Prefill, 1) else {
+            return false;
+        };
+        let partners = self.serving(Role::Prefill).count();
+        let Some(decode) = self.pick(Role::Decode, partners) else {
+            return false;
+        };
+        let sent = &mut self.requests[request];
+        (sent.prefill, sent.decode, sent.prefilling) = (prefill, decode, true);
+        let prompt = Prompt {
+            request,
+            attempt: sent.attempt,
+            job: sent.job,
+        };
+        self.workers[prefill].in_flight += 1;
+        self.workers[decode].in_flight += 1;
+        self.workers[prefill].prefill.push(prompt);
+        self.touched.push(prefill);
+        true
+    }
+
+    pub(super) fn pick(&mut self, role: Role, partners: usize) -> Option<usize> {
+        self.candidates.clear();
+        for (position, worker) in self.workers.iter().enumerate() {
+            if worker.serves(role) && self.has_room(worker, role) {
+                self.candidates.push(Candidate {
+                    id: WorkerId(position as u64),
+                    key: position as u64,
+                    in_flight: worker.in_flight,
+                    reported_tokens: None,
+                });
+            }
+        }
+        let draw = Draw {
+            now: self.now,
+            entropy: self.entropy.u64(..),
+        };
+        let request = RouteRequest {
+            prompt: "",
+            routing_key: None,
+            client_key: None,
+            target_index: None,
+            partners,
+        };
+        let policy = &self.policies[usize::from(role == Role::Decode)];
+        let picked = policy.pick(&request, &self.candidates.as_slice(), draw)?;
+        Some(self.candidates[picked].id.0 as usize)
+    }
+
+    pub(super) fn has_room(&self, worker: &Worker, role: Role) -> bool {
+        match self.setup.dispatch {
+            Dispatch::WhenThereIsRoom { pending_tokens, .. } if role == Role::Prefill => {
+                worker.prefill.pending_tokens < pending_tokens
+            }
+            Dispatch::AtOnce | Dispatch::WhenThereIsRoom { .. } => true,
+        }
+    }
+
+    pub(super) fn serving(&self, role: Role) -> impl Iterator<Item = &Worker> {
+        self.workers
+            .iter()
+            .filter(move |worker| worker.serves(role))
+    }
+}

@@ -1,0 +1,142 @@
+//! Workers work: prompts are computed and sent, sequences get their tokens, requests end.
+
+use std::time::Duration;
+
+use super::decode::Sequence;
+use super::events::Event;
+use super::outcome::End;
+use super::world::{World, seconds};
+
+impl World<'_> {
+    /// Begins what can begin at the workers that were touched.
+    pub(super) fn start_work(&mut self) {
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for position in std::mem::take(&mut self.touched) {
+            let (now, model) = (self.now, &self.setup.model);
+            let worker = &mut self.workers[position];
+            let epoch = worker.epoch;
+            if let Some(took) = worker.prefill.form_batch(&model.prefill) {
+                let took = seconds(took);
+                worker.used.prefill_busy += took;
+                let computed = Event::Computed {
+                    worker: position,
+                    epoch,
+                };
+                self.agenda.add(now.after(took), computed);
+            }
+            if let Some(step) = worker.decode.begin_step(&model.decode, now) {
+                let took = seconds(step.seconds);
+                worker.used.decode_busy += took;
+                worker.step = took;
+                let stepped = Event::Stepped {
+                    worker: position,
+                    epoch,
+                };
+                self.agenda.add(now.after(took), stepped);
+            }
+        }
+    }
+
+    pub(super) fn computed(&mut self, position: usize) {
+        let prefill = &mut self.workers[position].prefill;
+        let computed = prefill.computed();
+        if prefill.sending() == computed {
+            self.send_next(position);
+        }
+        self.touched.push(position);
+    }
+
+    pub(super) fn send_next(&mut self, position: usize) {
+        let worker = &self.workers[position];
+        if let Some(next) = worker.prefill.next_to_send() {
+            let tokens = u64::from(next.job.prompt_tokens);
+            let took = seconds(self.setup.model.prefill.sending_seconds(tokens));
+            let sent = Event::Sent {
+                worker: position,
+                epoch: worker.epoch,
+            };
+            self.agenda.add(self.now.after(took), sent);
+        }
+    }
+
+    pub(super) fn sent(&mut self, position: usize) {
+        if let Some(prompt) = self.workers[position].prefill.sent() {
+            let latency = seconds(self.setup.model.prefill.transfer_base);
+            let landed = Event::Landed {
+                request: prompt.request,
+                attempt: prompt.attempt,
+            };
+            self.agenda.add(self.now.after(latency), landed);
+        }
+        self.send_next(position);
+    }
+
+    /// The KV is there and with it the first token; the prefill leg has ended.
+    pub(super) fn landed(&mut self, request: usize, attempt: u32) {
+        let landed = &mut self.requests[request];
+        if landed.attempt != attempt || landed.ended.is_some() {
+            return;
+        }
+        landed.first_token = Some(self.now);
+        let (job, decode) = (landed.job, landed.decode);
+        self.leave_prefill(request);
+        if job.output_tokens <= 1 {
+            self.end(request, End::Completed);
+            return;
+        }
+        self.workers[decode].decode.land(Sequence {
+            request,
+            kv_tokens: u64::from(job.prompt_tokens) + 1,
+            remaining: u64::from(job.output_tokens) - 1,
+            last_token: self.now,
+        });
+        self.touched.push(decode);
+    }
+
+    pub(super) fn stepped(&mut self, position: usize) {
+        let step = self.workers[position].decode.end_step();
+        let now = self.now;
+        for last_token in &step.newcomers {
+            let gap = now.since(*last_token);
+            self.record_itl(gap, 1);
+        }
+        if step.others > 0 {
+            let took = self.workers[position].step;
+            self.record_itl(took, step.others as u64);
+        }
+        for request in step.ended {
+            self.end(request, End::Completed);
+        }
+        self.touched.push(position);
+    }
+
+    pub(super) fn record_itl(&mut self, gap: Duration, tokens: u64) {
+        let micros = u64::try_from(gap.as_micros()).unwrap_or(u64::MAX);
+        self.itl
+            .record_n(micros, tokens)
+            .expect("a histogram that resizes takes every value");
+    }
+
+    pub(super) fn end(&mut self, request: usize, end: End) {
+        self.leave_prefill(request);
+        let ended = &mut self.requests[request];
+        ended.ended = Some((self.now, end));
+        let decode = ended.decode;
+        self.leave(decode);
+        self.source.one_ended();
+    }
+
+    pub(super) fn leave_prefill(&mut self, request: usize) {
+        let leaving = &mut self.requests[request];
+        if std::mem::take(&mut leaving.prefilling) {
+            let prefill = leaving.prefill;
+            self.leave(prefill);
+        }
+    }
+
+    pub(super) fn leave(&mut self, position: usize) {
+        self.workers[position].in_flight -= 1;
+        self.switch_if_empty(position);
+    }
+}

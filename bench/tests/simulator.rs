@@ -1,0 +1,293 @@
+//! The simulator keeps what it promises: nothing lost, time that adds up, capacities that are the model's.
+
+use std::time::Duration;
+
+use pd_bench::sim::{Dispatch, End, Failure, Outcome, RoleChange, Setup, run};
+use pd_bench::workload::{Job, Workload};
+use policies::model::WorkerModel;
+use policies::queue::QueueOrder;
+use policies::time::Timestamp;
+use policies::worker::Role;
+use proptest::prelude::*;
+
+const fn job(prompt_tokens: u32, output_tokens: u32) -> Job {
+    Job {
+        prompt_tokens,
+        cached_tokens: 0,
+        output_tokens,
+        class: 0,
+    }
+}
+
+fn closed(job: Job, count: usize, concurrency: usize) -> Workload {
+    Workload::Closed {
+        jobs: vec![job; count],
+        concurrency,
+    }
+}
+
+/// `count` jobs, one each `gap`.
+fn paced(job: Job, count: u64, gap: Duration) -> Workload {
+    let at = |number| Timestamp::ZERO.after(gap * number as u32);
+    Workload::Open {
+        arrivals: (0..count).map(|number| (at(number), job)).collect(),
+    }
+}
+
+fn study(prefill: u32, decode: u32) -> Setup {
+    Setup {
+        warm: true,
+        ..Setup::study(WorkerModel::default(), prefill, decode)
+    }
+}
+
+fn seconds(seconds: u64) -> Timestamp {
+    Timestamp::from_micros(seconds * 1_000_000)
+}
+
+fn assert_near(value: f64, expected: f64, share: f64, what: &str) {
+    assert!(
+        (value - expected).abs() <= expected * share,
+        "{what}: {value} instead of {expected}"
+    );
+}
+
+fn all_completed(outcome: &Outcome) -> bool {
+    outcome
+        .requests
+        .iter()
+        .all(|request| request.end == End::Completed)
+}
+
+#[test]
+fn a_request_alone_takes_what_the_model_says() {
+    let (setup, job) = (study(1, 1), job(2048, 129));
+    let outcome = run(&setup, &closed(job, 1, 1));
+    let model = &setup.model;
+    let ttft = model.prefill.batch_seconds(2048) + model.prefill.transfer_seconds(2048);
+    assert_near(outcome.mean_ttft().as_secs_f64(), ttft, 1e-4, "TTFT");
+    // The sequence's KV grows from 2,049 tokens by one a step.
+    let steps: f64 = (0..128)
+        .map(|step| model.decode.step_seconds(1, 2049 + step))
+        .sum();
+    let total = outcome.makespan.as_secs_f64();
+    assert_near(total, ttft + steps, 1e-3, "all of it");
+    assert_eq!(outcome.itl.len(), 128);
+}
+
+#[test]
+fn throughput_at_saturation_is_the_models_capacity() {
+    // Prefill-bound: one prefill worker under a deep queue.
+    let setup = study(1, 3);
+    let outcome = run(&setup, &closed(job(2048, 2), 4_000, 256));
+    let capacity = setup.model.prefill.capacity(2048, 0.0);
+    assert_near(outcome.requests_per_second(), capacity, 0.03, "prefill");
+    // Decode-bound: one decode worker with as many sequences as keep 25 ms.
+    let setup = study(3, 1);
+    let batch = setup.model.decode.max_batch_within(0.025, 128.0 + 512.0);
+    let outcome = run(&setup, &closed(job(128, 1024), 3_000, batch as usize));
+    let capacity = setup.model.decode.capacity(0.025, 128, 1024);
+    assert_near(outcome.requests_per_second(), capacity, 0.05, "decode");
+}
+
+#[test]
+fn arrivals_hold_up_the_running() {
+    let mut setup = study(3, 1);
+    let calm = run(&setup, &closed(job(2048, 64), 500, 32));
+    setup.model.decode.arrival_per_token = 5e-6;
+    let held_up = run(&setup, &closed(job(2048, 64), 500, 32));
+    // 10 ms an arrival, one for each of the others in 63 steps. Of 32 some are being prefilled.
+    let more = held_up.mean_itl().as_secs_f64() - calm.mean_itl().as_secs_f64();
+    let at_most = 0.010_24 * 32.0 / 63.0;
+    assert!(
+        (at_most * 0.7..at_most).contains(&more),
+        "{more} of {at_most}"
+    );
+}
+
+#[test]
+fn a_cold_worker_is_late_once() {
+    let mut setup = study(1, 1);
+    setup.model.prefill.warm_up_per_request = 0.1;
+    setup.warm = false;
+    let outcome = run(&setup, &closed(job(128, 2), 100, 10));
+    let first = outcome.requests[0].ttft().unwrap();
+    assert!(first > Duration::from_secs(1), "{first:?}");
+    assert!(outcome.ttft_quantile(0.5) < Duration::from_millis(300));
+}
+
+#[test]
+fn cached_prompts_cost_little() {
+    let setup = study(1, 3);
+    let cached = Job {
+        cached_tokens: 2048,
+        ..job(2048, 2)
+    };
+    let cold = run(&setup, &closed(job(2048, 2), 1_000, 64));
+    let warm = run(&setup, &closed(cached, 1_000, 64));
+    // Then the sending of KV is what limits.
+    let limit = 1.0 / setup.model.prefill.sending_seconds(2048);
+    assert_near(warm.requests_per_second(), limit, 0.05, "cached");
+    assert!(cold.requests_per_second() < warm.requests_per_second() / 2.0);
+}
+
+#[test]
+fn a_role_change_drains_is_away_and_serves_and_loses_nothing() {
+    let mut setup = study(2, 2);
+    setup.changes = vec![RoleChange {
+        at: seconds(10),
+        from: Role::Decode,
+        dark: Duration::from_secs(30),
+    }];
+    let outcome = run(
+        &setup,
+        &paced(job(512, 256), 1_000, Duration::from_millis(100)),
+    );
+    assert!(all_completed(&outcome));
+    let changed: Vec<_> = outcome
+        .workers
+        .iter()
+        .filter(|worker| worker.role_changes == 1)
+        .collect();
+    assert_eq!(changed.len(), 1);
+    assert_eq!(
+        (changed[0].role, changed[0].away),
+        (Role::Prefill, Duration::from_secs(30))
+    );
+    assert!(!changed[0].prefill_busy.is_zero(), "it prefills afterwards");
+}
+
+#[test]
+fn the_last_worker_of_a_role_stays() {
+    let mut setup = study(1, 1);
+    setup.changes = vec![RoleChange {
+        at: seconds(1),
+        from: Role::Decode,
+        dark: Duration::from_secs(1),
+    }];
+    let outcome = run(&setup, &paced(job(128, 16), 50, Duration::from_millis(100)));
+    assert!(all_completed(&outcome));
+    assert!(
+        outcome
+            .workers
+            .iter()
+            .all(|worker| worker.role_changes == 0)
+    );
+}
+
+#[test]
+fn a_dead_worker_fails_what_it_streamed_and_the_rest_runs_elsewhere() {
+    for worker in 0..4 {
+        let mut setup = study(2, 2);
+        setup.failures = vec![Failure {
+            at: seconds(5),
+            worker,
+            down: Duration::from_secs(20),
+        }];
+        let outcome = run(
+            &setup,
+            &paced(job(2048, 512), 600, Duration::from_millis(50)),
+        );
+        let failed = outcome
+            .requests
+            .iter()
+            .filter(|request| request.end == End::Failed)
+            .count();
+        let is_decode = worker >= 2;
+        assert_eq!(failed > 0, is_decode, "worker {worker}: {failed} failed");
+        assert!(outcome.retries > 0, "worker {worker}");
+        let stranded = |request: &&pd_bench::sim::Served| request.end == End::Stranded;
+        assert_eq!(outcome.requests.iter().filter(stranded).count(), 0);
+    }
+}
+
+#[test]
+fn fresh_first_serves_more_in_time_under_overload() {
+    let with = |order| {
+        let setup = Setup {
+            dispatch: Dispatch::WhenThereIsRoom {
+                order,
+                pending_tokens: 16_384,
+            },
+            ..study(1, 3)
+        };
+        // Some 24 a second is what one prefill worker can; 30 come.
+        let outcome = run(
+            &setup,
+            &paced(job(2048, 32), 3_000, Duration::from_millis(33)),
+        );
+        assert!(all_completed(&outcome));
+        outcome.attainment(&setup.slo)
+    };
+    let (fifo, fresh) = (with(QueueOrder::Fifo), with(QueueOrder::FreshFirst));
+    assert!(fifo < 0.3 && fresh > 0.6, "{fifo} {fresh}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let setup = Setup {
+        prefill_policy: policies::route::PolicyKind::PowerOfTwo,
+        decode_policy: policies::route::PolicyKind::Random,
+        seed: 7,
+        ..study(2, 2)
+    };
+    let workload = closed(job(700, 90), 500, 32);
+    let (one, other) = (run(&setup, &workload), run(&setup, &workload));
+    assert_eq!(one.requests, other.requests);
+    let another = run(&Setup { seed: 8, ..setup }, &workload);
+    assert_ne!(one.requests, another.requests);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_happens_every_request_ends_once_and_every_token_is_counted(
+        jobs in proptest::collection::vec((1_u32..9_000, 1_u32..300, 0_u64..200_000), 1..80),
+        prefill in 1_u32..4, decode in 1_u32..4,
+        pool in 20_000_u64..60_000, largest in 1_u32..40,
+        changes in proptest::collection::vec((0_u64..20, any::<bool>(), 0_u64..5), 0..4),
+        failures in proptest::collection::vec((0_u64..20, 0_usize..6, 1_u64..5), 0..3),
+        late_binding: bool,
+    ) {
+        let mut setup = study(prefill, decode);
+        setup.model.decode.kv_pool_tokens = pool;
+        setup.model.decode.max_running = largest;
+        setup.changes = changes.iter().map(|&(at, decode, dark)| RoleChange {
+            at: seconds(at),
+            from: if decode { Role::Decode } else { Role::Prefill },
+            dark: Duration::from_secs(dark),
+        }).collect();
+        setup.failures = failures.iter().map(|&(at, worker, down)| Failure {
+            at: seconds(at), worker, down: Duration::from_secs(down),
+        }).collect();
+        if late_binding {
+            setup.dispatch = Dispatch::WhenThereIsRoom { order: QueueOrder::FreshFirst, pending_tokens: 4_096 };
+        }
+        let mut at = Timestamp::ZERO;
+        let arrivals: Vec<_> = jobs.iter().map(|&(prompt, output, gap)| {
+            at = at.after(Duration::from_micros(gap));
+            (at, job(prompt, output))
+        }).collect();
+        let outcome = run(&setup, &Workload::Open { arrivals: arrivals.clone() });
+        prop_assert_eq!(outcome.requests.len(), arrivals.len());
+        let mut tokens = 0;
+        for (request, (arrived, job)) in outcome.requests.iter().zip(&arrivals) {
+            prop_assert_eq!((request.arrived, request.job), (*arrived, *job));
+            // Nobody is left behind: workers come back, and no role ever lacks one for good.
+            prop_assert_ne!(request.end, End::Stranded);
+            if let Some(first) = request.first_token {
+                prop_assert!(request.arrived <= first && first <= request.ended);
+            }
+            if request.end == End::Completed {
+                prop_assert!(request.first_token.is_some());
+                tokens += u64::from(job.output_tokens) - 1;
+            }
+        }
+        prop_assert!(outcome.itl.len() >= tokens);
+        if failures.is_empty() {
+            prop_assert!(all_completed(&outcome));
+            prop_assert_eq!(outcome.itl.len(), tokens);
+        }
+    }
+}
