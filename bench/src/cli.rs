@@ -6,6 +6,7 @@ pub use telemetry::{AccuracyArgs, CostArgs};
 
 use crate::{
     load::{self, Endpoints, Load, Streaming},
+    scenario::{ScenarioError, cli::SimArgs},
     serve::{self, Served, StartError},
     telemetry::MeasureError,
 };
@@ -33,6 +34,8 @@ pub enum Command {
     TelemetryAccuracy(AccuracyArgs),
     /// Measure what a router pays for measuring streams (Linux)
     TelemetryCost(CostArgs),
+    /// Simulate a fleet in virtual time
+    Sim(SimArgs),
 }
 
 /// Why a command could not do its work.
@@ -42,6 +45,7 @@ pub enum CliError {
     Signals(io::Error),
     Load(load::LoadError),
     Measure(MeasureError),
+    Scenario(ScenarioError),
 }
 
 impl fmt::Display for CliError {
@@ -51,6 +55,7 @@ impl fmt::Display for CliError {
             Self::Signals(error) => write!(f, "cannot listen for signals: {error}"),
             Self::Load(error) => error.fmt(f),
             Self::Measure(error) => error.fmt(f),
+            Self::Scenario(error) => error.fmt(f),
         }
     }
 }

@@ -9,9 +9,12 @@ mod get;
 pub mod load;
 pub mod plot;
 pub mod router;
+pub mod scenario;
 pub mod serve;
 pub mod sim;
+pub mod split;
 pub mod telemetry;
+pub mod text_table;
 pub mod workload;
 
 pub use get::GetError;
