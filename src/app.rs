@@ -26,7 +26,7 @@ use crate::proxy::{Admission, Policies, Proxy, abort};
 use crate::server::{self, BindError, Ending, TlsError};
 use crate::simulate;
 use crate::telemetry::trace::{TraceError, Traces};
-use crate::telemetry::{Buckets, Metrics, Slo, Telemetry};
+use crate::telemetry::{Buckets, Metrics, RequestLog, RequestLogError, Slo, Telemetry};
 use crate::upstream::{Upstream, UpstreamBuildError};
 use crate::workers::{AddError, WorkerRegistry, WorkerSpec, WorkerUrl, WorkerUrlError};
 
@@ -42,6 +42,7 @@ pub enum StartError {
     WorkerUrl(WorkerUrlError),
     Worker(AddError),
     Traces(TraceError),
+    RequestLog(RequestLogError),
 }
 
 impl fmt::Display for StartError {
@@ -53,6 +54,7 @@ impl fmt::Display for StartError {
             Self::WorkerUrl(cause) => cause.fmt(f),
             Self::Worker(cause) => cause.fmt(f),
             Self::Traces(cause) => cause.fmt(f),
+            Self::RequestLog(cause) => cause.fmt(f),
         }
     }
 }
@@ -92,7 +94,7 @@ impl App {
         }
 
         let clock = Clock::start();
-        let telemetry = telemetry(&config);
+        let telemetry = telemetry(&config, clock).map_err(StartError::RequestLog)?;
         let policies = Arc::new(Policies::new(&config.routing));
         let registry = registry(&config, clock, &policies, &telemetry);
         for spec in &specs {
@@ -261,7 +263,7 @@ fn registry(
     }))
 }
 
-fn telemetry(config: &Config) -> Arc<Telemetry> {
+fn telemetry(config: &Config, clock: Clock) -> Result<Arc<Telemetry>, RequestLogError> {
     let metrics = &config.metrics;
     let buckets = Buckets::new(
         &metrics.duration_buckets,
@@ -272,7 +274,11 @@ fn telemetry(config: &Config) -> Arc<Telemetry> {
         ttft: config.slo.ttft,
         itl: config.slo.itl,
     };
-    Arc::new(Telemetry::new(Metrics::new(&buckets), slo))
+    let mut telemetry = Telemetry::new(Metrics::new(&buckets), slo);
+    if let Some(path) = &config.logging.request_log {
+        telemetry.request_log = Some(RequestLog::open(path, clock)?);
+    }
+    Ok(Arc::new(telemetry))
 }
 
 /// The workers that the command line names.

@@ -2,6 +2,7 @@
 
 pub mod journal;
 mod metrics;
+mod request_log;
 mod requests;
 pub mod trace;
 
@@ -16,6 +17,7 @@ use crate::workers::Notice;
 pub use journal::Journal;
 use journal::{Event, Kind};
 pub use metrics::{Buckets, Metrics, RequestLabels};
+pub use request_log::{RequestLog, RequestLogError};
 pub use requests::{FinishedRequest, FinishedRequests, Outcome, Slo, TokenCount, Verdict};
 
 /// Everything that is written while requests are served.
@@ -27,6 +29,7 @@ pub struct Telemetry {
     pub slo: Slo,
     /// The ratio controller's last decision, where there is one.
     pub plan: ArcSwapOption<Plan>,
+    pub request_log: Option<RequestLog>,
 }
 
 impl Telemetry {
@@ -38,6 +41,7 @@ impl Telemetry {
             finished: FinishedRequests::default(),
             slo,
             plan: ArcSwapOption::empty(),
+            request_log: None,
         }
     }
 

@@ -17,6 +17,11 @@ pub struct LoggingSettings {
     #[arg(id = "log-dir", long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
+    /// Append a line for each request that ended to this file, as JSON: when it came, tokens of its prompt and its
+    /// answer, TTFT and more, and no text of either [default: none]
+    #[arg(id = "request-log", long, value_name = "FILE")]
+    pub request_log: Option<PathBuf>,
+
     /// One JSON object a line instead of text, on the console and in files
     #[arg(id = "log-json", long)]
     pub json: bool,

@@ -208,6 +208,7 @@ mod tests {
             tpot: None,
             prompt: reported(prompt),
             output: reported(output),
+            cached_tokens: None,
             prefill: None,
             serving: None,
         }

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
-use super::tokens::{Arrival, TokenCounter};
+use super::tokens::{Arrival, Prompt, TokenCounter};
 use crate::clock::Clock;
 use crate::telemetry::{Metrics, TokenCount};
 use crate::workers::Worker;
@@ -113,7 +113,7 @@ impl StreamMeter {
         self.counter.output()
     }
 
-    pub fn prompt(&self) -> Option<u32> {
+    pub fn prompt(&self) -> Option<Prompt> {
         self.counter.prompt()
     }
 

@@ -12,6 +12,7 @@ use policies::worker::{Role, WorkerId};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::tokens::Prompt;
 use crate::clock::Clock;
 use crate::telemetry::trace::RequestTrace;
 use crate::telemetry::{FinishedRequest, Outcome, RequestLabels, Telemetry, TokenCount};
@@ -31,6 +32,7 @@ pub struct Accepted {
     serving: Option<WorkerId>,
     prompt: TokenCount,
     output: TokenCount,
+    cached_tokens: Option<u32>,
     tpot: Option<Duration>,
     outcome: Outcome,
     trace: RequestTrace,
@@ -71,6 +73,7 @@ impl Accepted {
                 reported: false,
             },
             output: TokenCount::default(),
+            cached_tokens: None,
             tpot: None,
             outcome: Outcome::ClientGone,
             trace: RequestTrace::off(),
@@ -131,15 +134,16 @@ impl Accepted {
         }
     }
 
-    /// What was counted of the answer.
-    pub fn counted(&mut self, output: TokenCount, prompt: Option<u32>, tpot: Option<Duration>) {
+    /// What was counted of the answer, and what the worker said of the prompt.
+    pub fn counted(&mut self, output: TokenCount, prompt: Option<Prompt>, tpot: Option<Duration>) {
         self.output = output;
         self.tpot = tpot;
-        if let Some(tokens) = prompt {
+        if let Some(Prompt { tokens, cached }) = prompt {
             self.prompt = TokenCount {
                 tokens,
                 reported: true,
             };
+            self.cached_tokens = cached;
         }
     }
 
@@ -176,6 +180,7 @@ impl Accepted {
             tpot: self.tpot,
             prompt: self.prompt,
             output: self.output,
+            cached_tokens: self.cached_tokens,
             prefill: self.prefill.as_ref().map(|prefill| prefill.worker.id),
             serving: self.serving,
         }
@@ -194,6 +199,9 @@ impl Drop for Accepted {
             .metrics
             .requests
             .finished(&self.labels, &finished, verdict);
+        if let Some(log) = &self.telemetry.request_log {
+            log.write(&finished);
+        }
         self.telemetry.finished.push(finished);
     }
 }

@@ -29,6 +29,7 @@ macro_rules! finder {
 }
 finder!(COMPLETION_TOKENS, "\"completion_tokens\":");
 finder!(PROMPT_TOKENS, "\"prompt_tokens\":");
+finder!(CACHED_TOKENS, "\"cached_tokens\":");
 finder!(INDEX, "\"index\":");
 finder!(NO_CHOICES, "\"choices\":[]");
 finder!(TEXT, "\"text\":");
@@ -41,6 +42,8 @@ static LAST_COMPLETION_TOKENS: LazyLock<FinderRev<'static>> =
     LazyLock::new(|| FinderRev::new("\"completion_tokens\":"));
 static LAST_PROMPT_TOKENS: LazyLock<FinderRev<'static>> =
     LazyLock::new(|| FinderRev::new("\"prompt_tokens\":"));
+static LAST_CACHED_TOKENS: LazyLock<FinderRev<'static>> =
+    LazyLock::new(|| FinderRev::new("\"cached_tokens\":"));
 static LAST_INDEX: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new("\"index\":"));
 
 /// Tokens that an event brought.
@@ -54,6 +57,14 @@ pub struct Arrival {
     pub first: bool,
 }
 
+/// What a worker says of a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prompt {
+    pub tokens: u32,
+    /// Of them found in its prefix cache.
+    pub cached: Option<u32>,
+}
+
 /// The tokens of one stream.
 #[derive(Debug)]
 pub struct TokenCounter {
@@ -61,7 +72,7 @@ pub struct TokenCounter {
     sequences: SmallVec<[Sequence; 1]>,
     /// From the usage at the end, where there is one.
     total: Option<u32>,
-    prompt: Option<u32>,
+    prompt: Option<Prompt>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,7 +80,7 @@ struct Sequence {
     counted: u32,
     /// The worker's count so far.
     reported: Option<u32>,
-    prompt: u32,
+    prompt: Option<Prompt>,
 }
 
 impl TokenCounter {
@@ -113,8 +124,11 @@ impl TokenCounter {
         let position = self.position(index);
         let sequence = &mut self.sequences[position];
         sequence.reported = Some(so_far);
-        if sequence.prompt == 0 {
-            sequence.prompt = last_number(event, &LAST_PROMPT_TOKENS).unwrap_or(0);
+        if sequence.prompt.is_none() {
+            sequence.prompt = last_number(event, &LAST_PROMPT_TOKENS).map(|tokens| Prompt {
+                tokens,
+                cached: last_number(event, &LAST_CACHED_TOKENS),
+            });
         }
         let tokens = so_far.saturating_sub(sequence.counted);
         self.arrived(position, tokens)
@@ -124,7 +138,7 @@ impl TokenCounter {
         let so_far = number(event, &COMPLETION_TOKENS);
         if so_far.is_some() && NO_CHOICES.find(event).is_some() {
             self.total = so_far;
-            self.prompt = number(event, &PROMPT_TOKENS);
+            self.prompt = prompt_in(event);
             return None;
         }
         let index = if self.sequences.len() > 1 {
@@ -136,8 +150,8 @@ impl TokenCounter {
         let sequence = &mut self.sequences[position];
         if so_far.is_some() {
             sequence.reported = so_far;
-            if sequence.prompt == 0 {
-                sequence.prompt = number(event, &PROMPT_TOKENS).unwrap_or(0);
+            if sequence.prompt.is_none() {
+                sequence.prompt = prompt_in(event);
             }
         }
         if !brings(event) {
@@ -173,15 +187,33 @@ impl TokenCounter {
         }
     }
 
-    /// Prompt tokens by the worker's word.
-    pub fn prompt(&self) -> Option<u32> {
-        let sum: u32 = self.sequences.iter().map(|sequence| sequence.prompt).sum();
-        self.prompt.or((sum > 0).then_some(sum))
+    /// The prompt by the worker's word: the sum over the sequences, where it is not said for all.
+    pub fn prompt(&self) -> Option<Prompt> {
+        let each = self.sequences.iter().filter_map(|sequence| sequence.prompt);
+        self.prompt.or_else(|| each.reduce(Prompt::and))
     }
 }
 
-/// Output and prompt tokens of an answer that came whole. One with several elements has a count in each.
-pub fn in_answer(answer: &[u8]) -> Option<(u32, u32)> {
+impl Prompt {
+    fn and(self, other: Self) -> Self {
+        let sum = |one: u32, other: u32| one.saturating_add(other);
+        Self {
+            tokens: sum(self.tokens, other.tokens),
+            cached: self.cached.zip(other.cached).map(|(a, b)| sum(a, b)),
+        }
+    }
+}
+
+/// What an OpenAI usage says of the prompt.
+fn prompt_in(event: &[u8]) -> Option<Prompt> {
+    Some(Prompt {
+        tokens: number(event, &PROMPT_TOKENS)?,
+        cached: number(event, &CACHED_TOKENS),
+    })
+}
+
+/// Output tokens and prompt of an answer that came whole. One with several elements has a count in each.
+pub fn in_answer(answer: &[u8]) -> Option<(u32, Prompt)> {
     let sum = |finder: &Finder<'_>| {
         let ends = finder
             .find_iter(answer)
@@ -189,7 +221,11 @@ pub fn in_answer(answer: &[u8]) -> Option<(u32, u32)> {
         ends.filter_map(|end| digits(&answer[end..]))
             .reduce(u32::saturating_add)
     };
-    Some((sum(&COMPLETION_TOKENS)?, sum(&PROMPT_TOKENS)?))
+    let prompt = Prompt {
+        tokens: sum(&PROMPT_TOKENS)?,
+        cached: sum(&CACHED_TOKENS),
+    };
+    Some((sum(&COMPLETION_TOKENS)?, prompt))
 }
 
 /// The length of a prompt as it stands in JSON: token ids are counted, text is estimated.
@@ -267,6 +303,27 @@ mod tests {
             .collect()
     }
 
+    fn prompt(tokens: u32) -> Option<Prompt> {
+        Some(Prompt {
+            tokens,
+            cached: None,
+        })
+    }
+
+    #[test]
+    fn what_was_cached_of_a_prompt_is_taken_where_it_is_said() {
+        let cached = Some(Prompt {
+            tokens: 7,
+            cached: Some(4),
+        });
+        let mut counter = TokenCounter::new(Endpoint::Generate, 1);
+        counter.count(br#"data: {"text":"a","meta_info":{"prompt_tokens":7,"completion_tokens":1,"cached_tokens":4,"cached_tokens_details":null}}"#);
+        assert_eq!(counter.prompt(), cached);
+        let mut counter = TokenCounter::new(Endpoint::Chat, 1);
+        counter.count(br#"data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}}"#);
+        assert_eq!(counter.prompt(), cached);
+    }
+
     #[test]
     fn a_generate_event_brings_what_its_count_rose_by() {
         let mut counter = TokenCounter::new(Endpoint::Generate, 1);
@@ -284,7 +341,7 @@ mod tests {
                 reported: true
             }
         );
-        assert_eq!(counter.prompt(), Some(7));
+        assert_eq!(counter.prompt(), prompt(7));
     }
 
     #[test]
@@ -320,7 +377,7 @@ mod tests {
                 reported: true
             }
         );
-        assert_eq!(counter.prompt(), Some(11));
+        assert_eq!(counter.prompt(), prompt(11));
     }
 
     #[test]
@@ -386,16 +443,16 @@ mod tests {
         assert_eq!(count(&mut counter, 1, 1), arrival(1, 1, true));
         assert_eq!(count(&mut counter, 1, 3), arrival(1, 2, false));
         assert_eq!(counter.output().tokens, 5);
-        assert_eq!(counter.prompt(), Some(8));
+        assert_eq!(counter.prompt(), prompt(8));
         assert_eq!(TokenCounter::new(Endpoint::Chat, u64::MAX).sequences(), 32);
     }
 
     #[test]
     fn a_whole_answer_has_a_count_in_each_element() {
         let list = br#"[{"meta_info":{"prompt_tokens":3,"completion_tokens":5}},{"meta_info":{"prompt_tokens":4,"completion_tokens":6}}]"#;
-        assert_eq!(in_answer(list), Some((11, 7)));
+        assert_eq!(in_answer(list), Some((11, prompt(7).unwrap())));
         let openai = br#"{"choices":[{"text":"x"}],"usage":{"prompt_tokens":3,"completion_tokens":5,"prompt_tokens_details":null}}"#;
-        assert_eq!(in_answer(openai), Some((5, 3)));
+        assert_eq!(in_answer(openai), Some((5, prompt(3).unwrap())));
         assert_eq!(in_answer(b"{}"), None);
     }
 

@@ -64,6 +64,8 @@ pub struct FinishedRequest {
     pub tpot: Option<Duration>,
     pub prompt: TokenCount,
     pub output: TokenCount,
+    /// Prompt tokens that the worker found in its prefix cache, where it said so.
+    pub cached_tokens: Option<u32>,
     pub prefill: Option<WorkerId>,
     pub serving: Option<WorkerId>,
 }
@@ -173,6 +175,7 @@ mod tests {
             tpot: tpot_ms.map(Duration::from_millis),
             prompt: TokenCount::default(),
             output: TokenCount::default(),
+            cached_tokens: None,
             prefill: None,
             serving: None,
         }

@@ -42,7 +42,7 @@ impl RatioFamilies {
             ),
             measured_utilisation: make.real_gauge(
                 "adaptive_router_controller_measured_utilisation",
-                "Share of a role's capacity in use by the workers' own counters: of prefill workers the time spent computing, of decode workers the running part of the largest batch",
+                "Share of a role's capacity in use by the workers' own counters: of prefill workers the time spent computing (which small batches fill long before they fill the worker), of decode workers the running part of the largest batch",
                 &["role"],
             ),
             predicted_itl: make.real_gauge(
