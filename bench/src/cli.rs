@@ -9,6 +9,7 @@ use crate::{
     scenario::{ScenarioError, cli::SimArgs},
     serve::{self, Served, StartError},
     telemetry::MeasureError,
+    what_if::cli::{WhatIfArgs, WhatIfError},
 };
 use clap::{Args, Parser, Subcommand};
 use simulated_worker::{Config, Role, Rule, Timing};
@@ -36,6 +37,8 @@ pub enum Command {
     TelemetryCost(CostArgs),
     /// Simulate a fleet in virtual time
     Sim(SimArgs),
+    /// Find the split for recorded traffic, and what moving workers could add
+    WhatIf(WhatIfArgs),
 }
 
 /// Why a command could not do its work.
@@ -46,6 +49,7 @@ pub enum CliError {
     Load(load::LoadError),
     Measure(MeasureError),
     Scenario(ScenarioError),
+    WhatIf(WhatIfError),
 }
 
 impl fmt::Display for CliError {
@@ -56,6 +60,7 @@ impl fmt::Display for CliError {
             Self::Load(error) => error.fmt(f),
             Self::Measure(error) => error.fmt(f),
             Self::Scenario(error) => error.fmt(f),
+            Self::WhatIf(error) => error.fmt(f),
         }
     }
 }

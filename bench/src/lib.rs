@@ -15,6 +15,7 @@ pub mod sim;
 pub mod split;
 pub mod telemetry;
 pub mod text_table;
+pub mod what_if;
 pub mod workload;
 
 pub use get::GetError;
