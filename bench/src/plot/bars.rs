@@ -90,19 +90,28 @@ impl Bars<'_> {
     }
 
     fn draw_bars<DB: DrawingBackend>(&self, chart: &mut Chart<DB>, series: &[&str]) -> Drawn<DB> {
-        let width = FILLED / series.len() as f64;
+        // As wide in every group; a group without some of the series has its bars in the middle.
+        let width = FILLED / self.widest_group() as f64;
         for (group, (_, bars)) in self.groups.iter().enumerate() {
-            let left = group as f64 + (1.0 - FILLED) / 2.0;
-            for (name, value) in bars.iter().filter(|(_, value)| value.is_finite()) {
-                let place = series.iter().position(|known| known == name);
-                let place = place.expect("series lists every bar's");
+            let left = group as f64 + (1.0 - width * bars.len() as f64) / 2.0;
+            for (place, (name, value)) in bars.iter().enumerate() {
+                if !value.is_finite() {
+                    continue;
+                }
+                let colour = series.iter().position(|known| known == name);
+                let colour = colour.expect("series lists every bar's");
                 let x = left + place as f64 * width;
                 let corners = [(x, 0.0), (x + width, *value)];
-                let bar = Rectangle::new(corners, canvas::fill(place));
+                let bar = Rectangle::new(corners, canvas::fill(colour));
                 chart.plotting_area().draw(&bar)?;
             }
         }
         Ok(())
+    }
+
+    fn widest_group(&self) -> usize {
+        let sizes = self.groups.iter().map(|(_, bars)| bars.len());
+        sizes.max().unwrap_or(0).max(1)
     }
 
     fn draw_names<DB: DrawingBackend>(

@@ -6,6 +6,10 @@ use plotters::{
 
 use super::{Drawn, Picture, Root, canvas};
 
+/// Pixels.
+const SMALLEST_MARK: i32 = 4;
+const LARGEST_MARK: i32 = 16;
+
 pub(super) struct Lines<'a> {
     pub title: &'a str,
     pub x_label: &'a str,
@@ -44,7 +48,9 @@ impl Picture for Lines<'_> {
             let finite = || points.iter().copied().filter(is_finite);
             let stroke = canvas::colour(index).stroke_width(3);
             chart.draw_series(LineSeries::new(finite(), stroke))?;
-            let mark = |point| Circle::new(point, 5, canvas::fill(index));
+            // Smaller from series to series: where points meet, all their colours are seen.
+            let radius = SMALLEST_MARK + 2 * (self.series.len() - 1 - index) as i32;
+            let mark = |point| Circle::new(point, radius.min(LARGEST_MARK), canvas::fill(index));
             chart.draw_series(finite().map(mark))?;
         }
         Ok(())

@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::{Question, schedule::Schedule};
 use crate::{scenario::Figures, split, text_table::TextTable, workload::Workload};
 
+/// Attainment that is worth speaking of: below it, another seed or another hour decides.
+const NOTABLE: f64 = 0.005;
+
 /// Everything that was found out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Answer {
@@ -123,14 +126,20 @@ impl Answer {
         }
     }
 
-    /// The fixed split that attains most; where several do, the one with the shortest TTFT.
+    /// The fixed split to take: among those that attain what the best does, the one that holds up best when traffic
+    /// grows.
     pub fn best_fixed(&self) -> &Fixed {
-        let best = self.fixed.iter().min_by(|a, b| {
-            let (a, b) = (&a.figures, &b.figures);
-            let more_attained = b.attainment.total_cmp(&a.attainment);
-            more_attained.then(a.ttft_p99_ms.total_cmp(&b.ttft_p99_ms))
-        });
-        best.expect("a fleet has at least two workers and so a split")
+        let attained = |fixed: &Fixed| fixed.figures.attainment;
+        let most = self.fixed.iter().map(attained).fold(0.0, f64::max);
+        let places = (0..self.fixed.len()).filter(|at| most - attained(&self.fixed[*at]) < NOTABLE);
+        let best = places.max_by(|a, b| self.resilience(*a).total_cmp(&self.resilience(*b)));
+        &self.fixed[best.expect("a fleet has a split, and the best attains what the best does")]
+    }
+
+    /// Attainment of the split at `place`, summed over the rates above the one that was asked for.
+    fn resilience(&self, place: usize) -> f64 {
+        let higher = self.rates.iter().filter(|at| at.rate > 1.0);
+        higher.map(|at| at.fixed[place].attainment).sum()
     }
 
     pub fn to_json(&self) -> String {
@@ -185,15 +194,16 @@ impl fmt::Display for Answer {
         for ceiling in &self.ceilings {
             writeln!(f, "{}", Verdict { ceiling, best })?;
         }
-        let tried = self.ceilings.iter().map(|ceiling| ceiling.tried).max();
-        write!(
-            f,
-            "\"Moving\" is the best of {} schedules that know the trace in advance and switch between two splits at \
-             multiples of {} s. A controller that does not know what comes stays below it; a schedule of another kind \
-             may be better.",
-            tried.unwrap_or(0),
-            self.slot_s,
-        )
+        match self.ceilings.iter().map(|ceiling| ceiling.tried).max() {
+            None | Some(0) => Ok(()),
+            Some(tried) => write!(
+                f,
+                "\"Moving\" is the best of {tried} schedules that know the trace in advance and switch between two \
+                 splits at multiples of {} s: a mark for controllers, which do not know what comes. A schedule of \
+                 another kind may be better still.",
+                self.slot_s,
+            ),
+        }
     }
 }
 
@@ -202,9 +212,6 @@ struct Verdict<'a> {
     ceiling: &'a Ceiling,
     best: &'a Fixed,
 }
-
-/// Attainment that is worth speaking of: below it, another seed or another hour decides.
-const NOTABLE: f64 = 0.005;
 
 impl fmt::Display for Verdict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -219,7 +226,7 @@ impl fmt::Display for Verdict<'_> {
         }
         write!(
             f,
-            "at most {gain:+.3} over {}, with {} between {}.",
+            "the best schedule found gains {gain:+.3} over {}, with {} between {}.",
             self.best.split,
             moves(moving.figures.moves),
             moving.levels,

@@ -7,7 +7,7 @@ use policies::route::PolicyKind;
 fn question() -> Question {
     Question {
         model: WorkerModel::default(),
-        fleet: "4x2".parse().unwrap(),
+        fleet: "3x2".parse().unwrap(),
         slo: Slo {
             ttft: Duration::from_secs(2),
             itl: Duration::from_millis(25),
@@ -26,16 +26,16 @@ fn work(toml: &str) -> Workload {
     spec.make(0, Path::new("")).unwrap()
 }
 
-/// Long prompts for some minutes, then long answers, at loads that no one split carries both of.
+/// Long prompts for two minutes, then long answers, at loads that no one split carries both of.
 fn phases() -> Workload {
     work(
         r"
         [phases]
-        phase_s = 300
-        duration_s = 900
+        phase_s = 120
+        duration_s = 360
         mixes = [
-            { rate = 42, mix = { prompt = { fixed = 2048 }, output = { fixed = 64 } } },
-            { rate = 10.5, mix = { prompt = { fixed = 128 }, output = { fixed = 2048 } } },
+            { rate = 40, mix = { prompt = { fixed = 2048 }, output = { fixed = 64 } } },
+            { rate = 27, mix = { prompt = { fixed = 128 }, output = { fixed = 512 } } },
         ]
         ",
     )
@@ -46,8 +46,8 @@ fn steady() -> Workload {
     work(
         r"
         [poisson]
-        rate = 45
-        duration_s = 120
+        rate = 34
+        duration_s = 60
         mix = { prompt = { fixed = 2048 }, output = { fixed = 32 } }
         ",
     )
@@ -56,7 +56,7 @@ fn steady() -> Workload {
 #[test]
 fn steady_traffic_takes_its_split_and_gains_nothing_by_moving() {
     let answer = answer(&question(), &steady(), Progress::Hidden);
-    assert_eq!(answer.best_fixed().split, "3P1D");
+    assert_eq!(answer.best_fixed().split, "2P1D");
     let attained = answer.best_fixed().figures.attainment;
     for ceiling in &answer.ceilings {
         let moving = ceiling
@@ -91,9 +91,30 @@ fn more_traffic_is_never_served_better() {
 }
 
 #[test]
-fn an_answer_says_what_to_take_and_what_its_ceiling_is() {
+fn an_answer_says_what_to_take() {
     let text = answer(&question(), &steady(), Progress::Hidden).to_string();
-    for part in ["on 8 GPUs", "Fixed: take 3P1D", "know the trace in advance"] {
+    for part in [
+        "on 6 GPUs",
+        "Fixed: take 2P1D",
+        "wants the same split all the time",
+    ] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn splits_that_attain_the_same_are_told_apart_by_what_they_do_under_more_traffic() {
+    // Both splits attain everything now, and one prefill worker would be too few for twice as much.
+    let idle = work(
+        r"
+        [poisson]
+        rate = 15
+        duration_s = 30
+        mix = { prompt = { fixed = 2048 }, output = { fixed = 16 } }
+        ",
+    );
+    let answer = answer(&question(), &idle, Progress::Hidden);
+    let attained = answer.fixed.iter().map(|fixed| fixed.figures.attainment);
+    assert_eq!(attained.collect::<Vec<_>>(), [1.0, 1.0]);
+    assert_eq!(answer.best_fixed().split, "2P1D");
 }
