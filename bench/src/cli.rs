@@ -82,9 +82,12 @@ struct Behaviour {
     /// Take no time at all
     #[arg(long, conflicts_with = "time_scale")]
     zero_delay: bool,
-    /// Largest decode batch
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    max_running_requests: usize,
+    /// Largest decode batch, instead of the model's
+    #[arg(long, value_name = "N")]
+    max_running_requests: Option<u32>,
+    /// Keep the beginnings of prompts, and compute them once
+    #[arg(long)]
+    enable_prefix_cache: bool,
     /// Tokens in each streamed chunk
     #[arg(long, value_name = "N", default_value_t = 1)]
     stream_interval: u32,
@@ -112,7 +115,7 @@ struct Behaviour {
 
 impl Behaviour {
     fn config(&self, role: Role, port: u16, bootstrap_port: u16) -> Config {
-        let timed = if self.zero_delay {
+        let mut timed = if self.zero_delay {
             Config::instant(role)
         } else {
             Config {
@@ -121,14 +124,17 @@ impl Behaviour {
                 ..Config::default()
             }
         };
+        if let Some(most) = self.max_running_requests {
+            timed.timing.model.decode.max_running = most;
+        }
         Config {
             host: self.host.clone(),
             port,
             bootstrap_port,
             model: self.model.clone(),
-            max_running: self.max_running_requests,
             stream_interval: self.stream_interval,
             context_length: self.context_length,
+            prefix_cache: self.enable_prefix_cache,
             enable_pd_role_switch: self.enable_pd_role_switch,
             bootstrap_timeout: Duration::from_secs(self.orphan_timeout),
             waiting_timeout: Duration::from_secs(self.orphan_timeout),

@@ -134,6 +134,6 @@ mod tests {
         while let Some(&next) = queue.peek(at(2_600), Duration::ZERO) {
             assert_eq!(queue.pop(at(2_600), Duration::ZERO), Some(next));
         }
-        assert!(queue.is_empty() && queue.len() == 0);
+        assert!(queue.is_empty());
     }
 }

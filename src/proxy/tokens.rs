@@ -303,11 +303,11 @@ mod tests {
             .collect()
     }
 
-    fn prompt(tokens: u32) -> Option<Prompt> {
-        Some(Prompt {
+    fn prompt(tokens: u32) -> Prompt {
+        Prompt {
             tokens,
             cached: None,
-        })
+        }
     }
 
     #[test]
@@ -341,7 +341,7 @@ mod tests {
                 reported: true
             }
         );
-        assert_eq!(counter.prompt(), prompt(7));
+        assert_eq!(counter.prompt(), Some(prompt(7)));
     }
 
     #[test]
@@ -377,7 +377,7 @@ mod tests {
                 reported: true
             }
         );
-        assert_eq!(counter.prompt(), prompt(11));
+        assert_eq!(counter.prompt(), Some(prompt(11)));
     }
 
     #[test]
@@ -443,16 +443,16 @@ mod tests {
         assert_eq!(count(&mut counter, 1, 1), arrival(1, 1, true));
         assert_eq!(count(&mut counter, 1, 3), arrival(1, 2, false));
         assert_eq!(counter.output().tokens, 5);
-        assert_eq!(counter.prompt(), prompt(8));
+        assert_eq!(counter.prompt(), Some(prompt(8)));
         assert_eq!(TokenCounter::new(Endpoint::Chat, u64::MAX).sequences(), 32);
     }
 
     #[test]
     fn a_whole_answer_has_a_count_in_each_element() {
         let list = br#"[{"meta_info":{"prompt_tokens":3,"completion_tokens":5}},{"meta_info":{"prompt_tokens":4,"completion_tokens":6}}]"#;
-        assert_eq!(in_answer(list), Some((11, prompt(7).unwrap())));
+        assert_eq!(in_answer(list), Some((11, prompt(7))));
         let openai = br#"{"choices":[{"text":"x"}],"usage":{"prompt_tokens":3,"completion_tokens":5,"prompt_tokens_details":null}}"#;
-        assert_eq!(in_answer(openai), Some((5, prompt(3).unwrap())));
+        assert_eq!(in_answer(openai), Some((5, prompt(3))));
         assert_eq!(in_answer(b"{}"), None);
     }
 

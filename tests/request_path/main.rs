@@ -392,9 +392,8 @@ async fn a_prefill_that_fails_now_and_then_keeps_its_breaker_closed() {
     let rig = Rig::new(&["--cb-failure-threshold", "3"]);
     // Every second prefill of each worker fails, so that no two failures follow each other.
     for _ in 0..12 {
-        let first = rig.prefill.iter().map(|worker| worker.faults());
-        for faults in first {
-            faults.set([Rule {
+        for worker in &rig.prefill {
+            worker.faults().set([Rule {
                 limit: Some(1),
                 ..Fault::ResetBeforeHead.into()
             }]);

@@ -14,7 +14,7 @@ use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of text that count as one prompt token. Real tokenizers average about four.
-const BYTES_PER_TOKEN: usize = 4;
+pub(crate) const BYTES_PER_TOKEN: usize = 4;
 /// The tokens that spell the hash of the prompt, 16 bits each.
 const NAME_TOKENS: u32 = 4;
 /// Marks the first token of an answer; occurs in no other token.

@@ -65,6 +65,7 @@ pub struct Config {
     pub bootstrap_port: u16,
     /// Served model name. Requests may name any model, as with the real worker.
     pub model: String,
+    /// How long things take, and how much fits: the largest batches and the KV pool are the model's.
     pub timing: Timing,
     /// A prefill request whose decode never comes fails after this (SGLang: 300 s).
     pub bootstrap_timeout: Duration,
@@ -80,15 +81,13 @@ pub struct Config {
     pub role_switch: Duration,
     /// Duration of `/health`, which generates a token (SGLang: one second).
     pub health_probe: Duration,
-    /// Largest decode batch.
-    pub max_running: usize,
-    /// Prompt tokens in one prefill batch.
-    pub max_prefill_tokens: u64,
-    /// KV slots, for the usage gauges.
-    pub max_total_tokens: u64,
     pub context_length: u64,
     /// Tokens a streamed chunk, unless the request says otherwise.
     pub stream_interval: u32,
+    /// Keep the beginnings of prompts, and compute them once. Off, as on a worker with `--disable-radix-cache`, which
+    /// SGLang 0.5.23 needs for role switches; here a switch drops the cache. Usage then reports cached tokens, too, as
+    /// with `--enable-cache-report`.
+    pub prefix_cache: bool,
     pub enable_pd_role_switch: bool,
     pub enable_metrics: bool,
     /// Faults that are on from the start, and the seed of their dice.
@@ -98,7 +97,6 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let model = Timing::MEASURED.model;
         Self {
             role: Role::Null,
             host: "127.0.0.1".into(),
@@ -113,11 +111,9 @@ impl Default for Config {
             lost_prefill_after: Duration::from_secs(10),
             role_switch: Duration::from_millis(500),
             health_probe: Duration::from_secs(1),
-            max_running: model.decode.max_running as usize,
-            max_prefill_tokens: model.prefill.max_batch_tokens.into(),
-            max_total_tokens: model.decode.kv_pool_tokens,
             context_length: 131_072,
             stream_interval: 1,
+            prefix_cache: false,
             enable_pd_role_switch: false,
             enable_metrics: true,
             faults: Vec::new(),

@@ -4,15 +4,18 @@
 //! queues under one short lock and wakes it. A request holds an [`Admission`]: dropped before its end, it takes the
 //! request out of whatever queue it is in, which is how a client that goes away frees its place at once.
 
+mod decode;
 mod job;
+mod prefill;
+mod prefix_cache;
 mod queues;
 mod rooms;
 mod steps;
 mod switch;
 
 pub(crate) use job::{Finish, Job, Kv, Meeting, Plan, Sampling};
+pub(crate) use prefix_cache::blocks;
 pub(crate) use queues::transfer_error;
-
 pub(crate) use switch::SwitchOrder;
 
 use crate::{
@@ -31,13 +34,10 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-
-/// A decode reserves KV for as many requests again as it can run, as SGLang's pre-allocation does.
-const RESERVED_BATCHES: usize = 2;
 
 pub(crate) struct Engine {
     pub(crate) config: Config,
@@ -45,8 +45,6 @@ pub(crate) struct Engine {
     state: Mutex<State>,
     /// Something was queued, or taken out.
     wake: Notify,
-    /// Places for requests whose KV is on its way or in the batch.
-    reservations: Arc<Semaphore>,
     up: AtomicBool,
     refused: AtomicU64,
 }
@@ -57,7 +55,6 @@ impl Engine {
         Self {
             state: Mutex::new(State::new(&config)),
             wake: Notify::new(),
-            reservations: Arc::new(Semaphore::new(config.max_running * RESERVED_BATCHES)),
             up: AtomicBool::new(false),
             refused: AtomicU64::new(0),
             faults,
@@ -93,10 +90,6 @@ impl Engine {
         (state.role, state.counters.clone(), state.count())
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.state.lock().count().total() == 0
-    }
-
     pub(crate) fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
@@ -116,13 +109,14 @@ impl Engine {
             room_collisions: counters.room_collisions,
             faults_injected: self.faults.injected(),
             role_switches: counters.role_switches,
+            retractions: counters.retractions,
         }
     }
 
     /// Queues a job where its role and its room say.
     pub(crate) fn admit(self: &Arc<Self>, job: Job) -> Admission {
         let ticket = Arc::clone(&job.ticket);
-        let (id, role) = {
+        let ((id, space), role) = {
             let mut state = self.state.lock();
             let deadline = Instant::now() + self.config.bootstrap_timeout;
             (state.admit(job, deadline), state.role)
@@ -132,6 +126,7 @@ impl Engine {
             engine: Arc::clone(self),
             ticket,
             id,
+            space,
             role,
         }
     }
@@ -145,8 +140,19 @@ impl Engine {
             engine: Arc::clone(self),
             ticket,
             id: u64::MAX,
+            space: None,
             role: self.role(),
         }
+    }
+
+    /// Drops the prefix cache, where nothing runs or waits. Answers whether it did.
+    pub(crate) fn flush_cache(&self) -> bool {
+        let mut state = self.state.lock();
+        let idle = state.count().total() == 0;
+        if idle {
+            state.prefill.forget_prefixes();
+        }
+        idle
     }
 
     /// `/abort_request`: every job whose id starts with `rid`, or every job.
@@ -165,33 +171,33 @@ pub(crate) struct Admission {
     engine: Arc<Engine>,
     pub(crate) ticket: Arc<Ticket>,
     id: u64,
+    /// On a decode worker: ready once there is space for the KV.
+    space: Option<oneshot::Receiver<()>>,
     /// The role in which the engine took the job.
     pub(crate) role: Role,
 }
 
 impl Admission {
     /// Waits for KV space on a decode worker.
-    pub(crate) async fn reserve(&self) -> OwnedSemaphorePermit {
-        let permit = Arc::clone(&self.engine.reservations)
-            .acquire_owned()
-            .await
-            .expect("the engine never closes its reservations");
-        self.engine.state.lock().transferring(self.id);
-        permit
+    pub(crate) async fn space(&mut self) {
+        if let Some(space) = self.space.take() {
+            // A job that left without getting any has ended, which its reader is told by the ticket.
+            let _ = space.await;
+        }
     }
 
     /// The KV cache has arrived: the job may join the decode batch.
-    pub(crate) fn land(&self, plan: Plan, collided: bool, permit: OwnedSemaphorePermit) {
-        self.engine
-            .state
-            .lock()
-            .land(self.id, plan, collided, permit);
+    pub(crate) fn land(&self, plan: Plan, collided: bool, cached_tokens: u64) {
+        let mut state = self.engine.state.lock();
+        state.land(self.id, plan, collided, cached_tokens);
+        drop(state);
         self.engine.wake.notify_one();
     }
 
     /// The KV cache will not arrive.
     pub(crate) fn fail(&self, abort: Abort) {
         self.engine.state.lock().fail(self.id, abort);
+        self.engine.wake.notify_one();
     }
 
     pub(crate) async fn ended(&self) -> (u32, End) {

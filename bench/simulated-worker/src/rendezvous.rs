@@ -7,7 +7,6 @@
 //! that is gone, and waits until its timeout.
 
 use crate::{
-    answer::Answer,
     engine::{Engine, Kv},
     http::reset,
     network::{Dial, Unreachable},
@@ -25,6 +24,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use tokio::time::Instant;
 
 const HANDOVER: &str = "/simulated/handover";
 const RANK_ROUTE: &str =
@@ -125,13 +125,12 @@ async fn handover(State(engine): State<Arc<Engine>>, Json(wanted): Json<Handover
     let Some(mut arrival) = engine.arrive(wanted.room, wanted.rank_port) else {
         return std::future::pending().await;
     };
-    let (tokens, kv) = arrival.kv().await;
-    let transfer = engine.config.timing.transfer(tokens);
-    if !transfer.is_zero() {
-        tokio::time::sleep(transfer).await;
+    let parcel = arrival.kv().await;
+    if parcel.arrives > Instant::now() {
+        tokio::time::sleep_until(parcel.arrives).await;
     }
     if arrival.delivered() {
-        Json(kv).into_response()
+        Json(parcel.kv).into_response()
     } else {
         std::future::pending().await
     }
@@ -160,18 +159,14 @@ impl Receiver {
     }
 
     /// Fetches the KV, for as long as the worker waits.
-    pub(crate) async fn fetch(
-        &self,
-        engine: &Engine,
-        wanted: &Wanted<'_>,
-    ) -> Result<Answer, Abort> {
+    pub(crate) async fn fetch(&self, engine: &Engine, wanted: &Wanted<'_>) -> Result<Kv, Abort> {
         let mut server = wanted.host.to_owned();
         // Writing to a String can't fail.
         let _ = write!(server, ":{}", wanted.port);
         let limit = engine.config.waiting_timeout;
         let fetched = tokio::time::timeout(limit, self.fetch_from(engine, &server, wanted)).await;
         let failed = match fetched {
-            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Ok(kv)) => return Ok(kv),
             Ok(Err(abort)) => abort,
             Err(_) => {
                 let why = format!(
@@ -191,7 +186,7 @@ impl Receiver {
         engine: &Engine,
         server: &str,
         wanted: &Wanted<'_>,
-    ) -> Result<Answer, Abort> {
+    ) -> Result<Kv, Abort> {
         let rank_port = self.shake_hands(engine, server, wanted).await?;
         let order = format!(r#"{{"room":{},"rank_port":{rank_port}}}"#, wanted.room);
         match self
@@ -199,10 +194,8 @@ impl Receiver {
             .call(server, Method::POST, HANDOVER, order.into())
             .await
         {
-            Ok((StatusCode::OK, body)) => match serde_json::from_slice::<Kv>(&body) {
-                Ok(kv) => Ok(Answer::from_key(kv.answer)),
-                Err(error) => Err(wanted.abort("Decode transfer failed", &error.to_string())),
-            },
+            Ok((StatusCode::OK, body)) => serde_json::from_slice(&body)
+                .map_err(|error| wanted.abort("Decode transfer failed", &error.to_string())),
             Ok((status, _)) => {
                 Err(wanted.abort("Decode transfer failed", &format!("rank answered {status}")))
             }

@@ -6,7 +6,10 @@
 use parking_lot::Mutex;
 use std::{
     future::poll_fn,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -44,6 +47,10 @@ impl Abort {
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
     cell: Mutex<Cell>,
+    /// Of the prompt, found in a prefix cache. Known before the first token.
+    cached_tokens: AtomicU64,
+    /// How often the request had to make room for others.
+    retractions: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +70,22 @@ pub(crate) struct Progress {
 impl Ticket {
     pub(crate) fn advance(&self, tokens: u32) {
         self.update(|cell| cell.tokens = tokens);
+    }
+
+    pub(crate) fn found_cached(&self, tokens: u64) {
+        self.cached_tokens.store(tokens, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cached_tokens(&self) -> u64 {
+        self.cached_tokens.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn retract(&self) {
+        self.retractions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn retractions(&self) -> u32 {
+        self.retractions.load(Ordering::Relaxed)
     }
 
     /// The first end counts: a request that was aborted can't finish any more.

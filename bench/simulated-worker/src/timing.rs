@@ -42,21 +42,40 @@ impl Timing {
         self.stretched(self.model.prefill.batch_seconds(tokens))
     }
 
-    /// Moving the KV cache of one prompt to its decode worker.
+    /// What a first batch takes longer with so many requests waiting.
+    pub fn warm_up(&self, waiting: usize) -> Duration {
+        self.stretched(self.model.prefill.warm_up_seconds(count(waiting)))
+    }
+
+    /// How long the KV cache of one prompt keeps its prefill worker from sending another.
+    pub fn sending(&self, tokens: u64) -> Duration {
+        self.stretched(self.model.prefill.sending_seconds(tokens))
+    }
+
+    /// Moving the KV cache of one prompt to its decode worker, where none is being sent.
     pub fn transfer(&self, tokens: u64) -> Duration {
         self.stretched(self.model.prefill.transfer_seconds(tokens))
     }
 
     /// One decode step: one more token for each running request, of which all hold `kv_tokens` together.
     pub fn decode_step(&self, running: usize, kv_tokens: u64) -> Duration {
-        let running = u32::try_from(running).unwrap_or(u32::MAX);
-        self.stretched(self.model.decode.step_seconds(running, kv_tokens))
+        let step = self.model.decode.step_seconds(count(running), kv_tokens);
+        self.stretched(step)
+    }
+
+    /// By how much the arrival of so many tokens of KV makes a step longer.
+    pub fn arrival(&self, tokens: u64) -> Duration {
+        self.stretched(self.model.decode.arrival_seconds(tokens))
     }
 
     fn stretched(&self, seconds: f64) -> Duration {
         // A negative or infinite product can only come from parameters that nobody measured: no delay then.
         Duration::try_from_secs_f64(seconds * self.scale).unwrap_or_default()
     }
+}
+
+fn count(requests: usize) -> u32 {
+    u32::try_from(requests).unwrap_or(u32::MAX)
 }
 
 impl Default for Timing {
@@ -75,6 +94,7 @@ mod tests {
         assert_eq!(zero.prefill(1_000_000), Duration::ZERO);
         assert_eq!(zero.transfer(1_000_000), Duration::ZERO);
         assert_eq!(zero.decode_step(4096, 1_000_000), Duration::ZERO);
+        assert_eq!(zero.sending(1_000_000), Duration::ZERO);
     }
 
     #[test]

@@ -24,7 +24,7 @@ const ATTEMPTS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 #[derive(Debug, Clone)]
 pub struct RequestLabels {
     pub endpoint: &'static str,
-    /// From [`RequestFamilies::model_label`].
+    /// A name that was seen before, or one of the bounded number that are kept.
     pub model: Arc<str>,
     /// On a prefill/decode pair, not on a regular worker.
     pub paired: bool,

@@ -6,7 +6,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::{sync::oneshot, time::Instant};
 
 /// How many tokens a request gets, how much of their text, and why it ends there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,16 @@ pub(crate) enum Finish {
     Length(u32),
     EndOfText(u32),
     StopText(Arc<str>),
+}
+
+impl Finish {
+    /// `length`, `stop`.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Length(_) => "length",
+            Self::EndOfText(_) | Self::StopText(_) => "stop",
+        }
+    }
 }
 
 /// What a request says about the end of its answer.
@@ -96,6 +106,8 @@ impl Plan {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Kv {
     pub(crate) answer: (u64, u32),
+    /// Tokens of the prompt that the prefill found in its cache: the decode reports them.
+    pub(crate) cached_tokens: u64,
 }
 
 /// How a job's KV cache gets to where it is decoded.
@@ -110,6 +122,8 @@ pub(crate) struct Job {
     pub(crate) rid: Arc<str>,
     pub(crate) meeting: Meeting,
     pub(crate) prompt_tokens: u64,
+    /// Names of the prompt's blocks; none where no prefix cache is asked.
+    pub(crate) blocks: Vec<u64>,
     /// What there is to generate; on a decode worker known only with the KV.
     pub(crate) plan: Plan,
     pub(crate) ticket: Arc<Ticket>,
@@ -122,17 +136,50 @@ pub(super) struct Queued {
     pub(super) id: u64,
     pub(super) job: Job,
     pub(super) tokens: u32,
-    /// Decode side: its place in the KV reservation, given back when the job is dropped.
-    pub(super) reserved: Option<OwnedSemaphorePermit>,
+    /// Prefill side: what is left to compute.
+    pub(super) left: Work,
+    /// Decode side: whether the next step has to take its KV in, from another worker or from where it was put back.
+    pub(super) lands: bool,
     /// Prefill side: the decode worker that waits for the KV, and its arrival's number.
     pub(super) partner: Option<Partner>,
     /// The answer that the KV will carry: another request's where rooms collided.
     pub(super) carried: Answer,
 }
 
+/// What is left of a prompt's computation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Everything; how much that is, the cache decides when the first batch takes the prompt.
+    Whole,
+    /// So many tokens, and the taking over of cached ones, which counts as so many.
+    Part { uncached: u64, cached_cost: u64 },
+}
+
+impl Work {
+    pub(super) const fn is_done(self) -> bool {
+        matches!(
+            self,
+            Self::Part {
+                uncached: 0,
+                cached_cost: 0
+            }
+        )
+    }
+}
+
 pub(super) struct Partner {
     pub(super) arrival: u64,
-    pub(super) kv: oneshot::Sender<(u64, Kv)>,
+    pub(super) kv: oneshot::Sender<Parcel>,
+}
+
+/// Computed KV on its way to a decode worker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parcel {
+    pub(super) job: u64,
+    pub(crate) kv: Kv,
+    pub(super) tokens: u64,
+    pub(super) computed: Instant,
+    pub(crate) arrives: Instant,
 }
 
 impl Queued {
@@ -140,7 +187,8 @@ impl Queued {
         Self {
             id,
             tokens: 0,
-            reserved: None,
+            left: Work::Whole,
+            lands: false,
             partner: None,
             carried: job.plan.answer,
             job,
@@ -149,6 +197,14 @@ impl Queued {
 
     pub(super) const fn kv_tokens(&self) -> u64 {
         self.job.prompt_tokens + self.tokens as u64
+    }
+
+    /// Tokens that are still to be computed, as far as that is known.
+    pub(super) const fn uncached_tokens(&self) -> u64 {
+        match self.left {
+            Work::Whole => self.job.prompt_tokens,
+            Work::Part { uncached, .. } => uncached,
+        }
     }
 }
 

@@ -1,11 +1,14 @@
-//! The queues of a worker and every move between them.
+//! The queues of a worker, and how a request enters and leaves them.
 //!
 //! A prefill request waits in its room until a decode has come (bootstrap queue), then for its batch (waiting), then
 //! for its KV to be fetched (in flight). A decode request waits for KV space (pre-allocation), then for the KV
-//! (transfer), then for a place in the batch (waiting), then runs. A worker of role null skips the rooms.
+//! (transfer), then for a place in the batch (waiting), then runs, and is put back (retracted) where the KV of all
+//! outgrows the memory. A worker of role null skips the rooms. The moves in between are in [`super::prefill`] and
+//! [`super::decode`].
 
 use super::{
-    job::{Finish, Job, Meeting, Plan, Queued},
+    job::{Job, Meeting, Queued},
+    prefill::PrefillSide,
     rooms::Rooms,
 };
 use crate::{
@@ -13,28 +16,28 @@ use crate::{
     counters::{Counters, Queues},
     ticket::{Abort, End},
 };
+use policies::model::WorkerModel;
 use std::collections::{HashMap, VecDeque};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::{sync::oneshot, time::Instant};
 
 pub(super) struct State {
+    pub(super) model: WorkerModel,
     pub(super) role: Role,
     pub(super) switch: super::switch::SwitchState,
     next_id: u64,
     pub(super) rooms: Rooms,
     pub(super) waiting: VecDeque<Queued>,
     pub(super) prefilling: Vec<Queued>,
+    pub(super) prefill: PrefillSide,
     pub(super) inflight: HashMap<u64, Queued>,
-    /// Decode requests without KV, and whether it is on its way.
-    fetching: HashMap<u64, (Fetching, Queued)>,
+    /// Decode requests without space for their KV, and whom to tell when there is.
+    pub(super) preallocating: VecDeque<(Queued, oneshot::Sender<()>)>,
+    pub(super) transferring: HashMap<u64, Queued>,
     pub(super) landed: VecDeque<Queued>,
+    /// As they joined, the newest last.
     pub(super) running: Vec<Queued>,
+    pub(super) retracted: VecDeque<Queued>,
     pub(super) counters: Counters,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fetching {
-    Preallocating,
-    Transferring,
 }
 
 /// What becomes of a job that left before its end.
@@ -49,21 +52,31 @@ pub(super) enum Left {
 impl State {
     pub(super) fn new(config: &Config) -> Self {
         Self {
+            model: config.timing.model,
             role: config.role,
             switch: super::switch::SwitchState::at_launch(config.role),
             next_id: 0,
             rooms: Rooms::default(),
             waiting: VecDeque::new(),
             prefilling: Vec::new(),
+            prefill: PrefillSide::new(config),
             inflight: HashMap::new(),
-            fetching: HashMap::new(),
+            preallocating: VecDeque::new(),
+            transferring: HashMap::new(),
             landed: VecDeque::new(),
             running: Vec::new(),
+            retracted: VecDeque::new(),
             counters: Counters::default(),
         }
     }
 
-    pub(super) fn admit(&mut self, job: Job, bootstrap_deadline: Instant) -> u64 {
+    /// Queues a job where its role and its room say. Answers its number and, on a decode worker, what becomes ready
+    /// once there is space for its KV.
+    pub(super) fn admit(
+        &mut self,
+        job: Job,
+        bootstrap_deadline: Instant,
+    ) -> (u64, Option<oneshot::Receiver<()>>) {
         let id = self.next_id;
         self.next_id += 1;
         if !job.probe {
@@ -80,32 +93,13 @@ impl State {
                 self.waiting.extend(met);
             }
             (Role::Decode, Meeting::Room(_)) => {
-                self.fetching.insert(id, (Fetching::Preallocating, queued));
+                let (space, granted) = oneshot::channel();
+                self.preallocating.push_back((queued, space));
+                self.preallocate();
+                return (id, Some(granted));
             }
         }
-        id
-    }
-
-    pub(super) fn transferring(&mut self, id: u64) {
-        if let Some((stage, _)) = self.fetching.get_mut(&id) {
-            *stage = Fetching::Transferring;
-        }
-    }
-
-    pub(super) fn land(
-        &mut self,
-        id: u64,
-        plan: Plan,
-        collided: bool,
-        permit: OwnedSemaphorePermit,
-    ) {
-        let Some((_, mut queued)) = self.fetching.remove(&id) else {
-            return;
-        };
-        self.counters.room_collisions += u64::from(collided);
-        queued.job.plan = plan;
-        queued.reserved = Some(permit);
-        self.start_answer(queued);
+        (id, None)
     }
 
     /// The first token is there: it came with the KV, or out of this worker's own prefill.
@@ -194,9 +188,11 @@ impl State {
             .chain(&self.waiting)
             .chain(&self.prefilling)
             .chain(self.inflight.values())
-            .chain(self.fetching.values().map(|(_, queued)| queued))
+            .chain(self.preallocating.iter().map(|(queued, _)| queued))
+            .chain(self.transferring.values())
             .chain(&self.landed)
             .chain(&self.running)
+            .chain(&self.retracted)
     }
 
     /// Takes a job out of whatever queue it is in. Only the unhappy paths come here, so looking everywhere is fine.
@@ -204,11 +200,19 @@ impl State {
         self.rooms
             .take(id)
             .or_else(|| self.inflight.remove(&id))
-            .or_else(|| self.fetching.remove(&id).map(|(_, queued)| queued))
+            .or_else(|| self.transferring.remove(&id))
+            .or_else(|| self.take_preallocating(id))
             .or_else(|| take_from_queue(&mut self.waiting, id))
             .or_else(|| take_from_queue(&mut self.landed, id))
+            .or_else(|| take_from_queue(&mut self.retracted, id))
             .or_else(|| take_from_batch(&mut self.prefilling, id))
             .or_else(|| take_from_batch(&mut self.running, id))
+    }
+
+    fn take_preallocating(&mut self, id: u64) -> Option<Queued> {
+        let mut waiting = self.preallocating.iter();
+        let at = waiting.position(|(queued, _)| queued.id == id)?;
+        self.preallocating.remove(at).map(|(queued, _)| queued)
     }
 
     fn forget_room(&mut self, queued: &Queued) {
@@ -218,35 +222,39 @@ impl State {
     }
 
     pub(super) fn count(&self) -> Queues {
-        let transferring = self
-            .fetching
-            .values()
-            .filter(|(stage, _)| *stage == Fetching::Transferring);
+        let preallocating = self.preallocating.iter().map(|(queued, _)| queued);
         Queues {
             prefill_bootstrap: self.rooms.waiting(),
             waiting: self.waiting.len() + self.landed.len(),
             prefill_inflight: self.inflight.len(),
-            decode_transfer: transferring.clone().count(),
-            decode_prealloc: self.fetching.len() - transferring.clone().count(),
+            decode_transfer: self.transferring.len(),
+            decode_prealloc: self.preallocating.len(),
+            decode_retracted: self.retracted.len(),
             running: self.running.len() + self.prefilling.len(),
-            waiting_tokens: self
-                .waiting
-                .iter()
-                .map(|queued| queued.job.prompt_tokens)
-                .sum(),
-            used_tokens: self
-                .running
-                .iter()
-                .chain(&self.landed)
-                .chain(&self.prefilling)
-                .chain(self.inflight.values())
-                .map(Queued::kv_tokens)
-                .sum(),
-            transferring_tokens: transferring
-                .map(|(_, queued)| queued.job.prompt_tokens)
-                .sum(),
+            waiting_uncached_tokens: self.waiting.iter().map(Queued::uncached_tokens).sum(),
+            used_tokens: kv_tokens(self.prefilling.iter().chain(self.inflight.values()))
+                + self.allocated_tokens(),
+            awaiting_kv_tokens: kv_tokens(preallocating.clone().chain(self.transferring.values())),
+            // Those in transfer and those that have landed hold their space already.
+            pending_tokens: kv_tokens(
+                self.rooms
+                    .jobs()
+                    .chain(&self.waiting)
+                    .chain(preallocating)
+                    .chain(&self.retracted),
+            ),
         }
     }
+
+    /// Tokens of KV for which a decode worker has space set aside.
+    pub(super) fn allocated_tokens(&self) -> u64 {
+        let queued = self.running.iter().chain(&self.landed);
+        kv_tokens(queued.chain(self.transferring.values()))
+    }
+}
+
+fn kv_tokens<'a>(queued: impl Iterator<Item = &'a Queued>) -> u64 {
+    queued.map(Queued::kv_tokens).sum()
 }
 
 /// SGLang ends a request quietly where it ran, and with a 500 where its KV had not been handed over.
@@ -279,14 +287,4 @@ fn take_from_queue(queue: &mut VecDeque<Queued>, id: u64) -> Option<Queued> {
 fn take_from_batch(batch: &mut Vec<Queued>, id: u64) -> Option<Queued> {
     let at = batch.iter().position(|queued| queued.id == id)?;
     Some(batch.remove(at))
-}
-
-impl Finish {
-    /// `length`, `stop`.
-    pub(crate) const fn kind(&self) -> &'static str {
-        match self {
-            Self::Length(_) => "length",
-            Self::EndOfText(_) | Self::StopText(_) => "stop",
-        }
-    }
 }

@@ -6,10 +6,10 @@
 
 use super::{
     Engine,
-    job::{Kv, Partner, Queued},
+    job::{Parcel, Partner, Queued},
     queues::{Left, transfer_error},
 };
-use crate::{answer::Answer, config::Role, ticket::Abort};
+use crate::{answer::Answer, config::Role, counters::Transfer, ticket::Abort};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
@@ -124,8 +124,8 @@ pub(crate) struct Arrival {
     engine: Arc<Engine>,
     room: u64,
     number: u64,
-    kv: oneshot::Receiver<(u64, Kv)>,
-    job: Option<u64>,
+    kv: oneshot::Receiver<Parcel>,
+    parcel: Option<Parcel>,
     delivered: bool,
 }
 
@@ -155,7 +155,7 @@ impl Engine {
             room,
             number,
             kv,
-            job: None,
+            parcel: None,
             delivered: false,
         })
     }
@@ -170,7 +170,8 @@ impl Engine {
         if state.rooms.unarrive(arrival.room, arrival.number) {
             return;
         }
-        let id = arrival.job.or_else(|| {
+        let computed = arrival.parcel.map(|parcel| parcel.job);
+        let id = computed.or_else(|| {
             let jobs = state.waiting.iter().chain(&state.prefilling);
             jobs.filter_map(|queued| Some((queued.id, queued.partner.as_ref()?)))
                 .find_map(|(id, partner)| (partner.arrival == arrival.number).then_some(id))
@@ -191,30 +192,32 @@ impl Engine {
 }
 
 impl Arrival {
-    /// The KV once it is computed, and how many tokens it holds. Waits for ever where the prefill request goes away:
-    /// a decode isn't told, and gives up by its own timeout.
-    pub(crate) async fn kv(&mut self) -> (u64, Kv) {
-        let Ok((job, kv)) = (&mut self.kv).await else {
+    /// The KV once it is computed, and when it arrives. Waits for ever where the prefill request goes away: a decode
+    /// isn't told, and gives up by its own timeout.
+    pub(crate) async fn kv(&mut self) -> Parcel {
+        let Ok(parcel) = (&mut self.kv).await else {
             return std::future::pending().await;
         };
-        self.job = Some(job);
-        let tokens = {
-            let state = self.engine.state.lock();
-            state.inflight.get(&job).map_or(0, Queued::kv_tokens)
-        };
-        (tokens, kv)
+        self.parcel = Some(parcel);
+        parcel
     }
 
     /// The decode has the KV: the prefill request is done. False where it was aborted meanwhile.
     pub(crate) fn delivered(mut self) -> bool {
         self.delivered = true;
         let mut state = self.engine.state.lock();
-        let done = self.job.and_then(|job| state.inflight.remove(&job));
-        let delivered = done.is_some();
-        if let Some(queued) = done {
-            state.complete(queued);
-        }
-        delivered
+        let Some(parcel) = self.parcel else {
+            return false;
+        };
+        let Some(queued) = state.inflight.remove(&parcel.job) else {
+            return false;
+        };
+        state.counters.transfer = Transfer {
+            tokens: parcel.tokens,
+            took: parcel.arrives - parcel.computed,
+        };
+        state.complete(queued);
+        true
     }
 }
 

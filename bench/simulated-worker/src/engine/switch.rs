@@ -134,7 +134,10 @@ impl Engine {
         state.role = new_role;
         state.counters.role_switches += 1;
         match new_role {
-            Role::Prefill => state.switch.times_prefill += 1,
+            Role::Prefill => {
+                state.switch.times_prefill += 1;
+                state.prefill.restart();
+            }
             Role::Decode => state.switch.graphs_captured = true,
             Role::Null => {}
         }

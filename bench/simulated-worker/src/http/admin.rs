@@ -60,6 +60,7 @@ pub(super) async fn health(State(worker): State<SimulatedWorker>) -> StatusCode 
         rid: format!("HEALTH_CHECK_{}", random_rid()).into(),
         meeting: Meeting::Nobody,
         prompt_tokens: 1,
+        blocks: Vec::new(),
         plan: Plan::first_token(Answer::to_text(FAKE_BOOTSTRAP_HOST)),
         ticket: Arc::new(Ticket::default()),
         probe: true,
@@ -79,6 +80,7 @@ pub(super) async fn health(State(worker): State<SimulatedWorker>) -> StatusCode 
 /// The launch arguments, which a role switch doesn't touch, and the live state below `internal_states`.
 pub(super) async fn server_info(State(worker): State<SimulatedWorker>) -> Json<Value> {
     let config = worker.config();
+    let model = &config.timing.model;
     let graphs = worker.engine.graphs_captured();
     Json(json!({
         "model_path": config.model,
@@ -95,15 +97,16 @@ pub(super) async fn server_info(State(worker): State<SimulatedWorker>) -> Json<V
         "pp_size": 1,
         "ep_size": 1,
         "page_size": 1,
-        "max_running_requests": config.max_running,
-        "max_prefill_tokens": config.max_prefill_tokens,
+        "max_running_requests": model.decode.max_running,
+        "max_prefill_tokens": model.prefill.max_batch_tokens,
+        "chunked_prefill_size": model.prefill.max_batch_tokens,
         "load_balance_method": "follow_bootstrap_room",
         "stream_interval": config.stream_interval,
         "enable_pd_role_switch": config.enable_pd_role_switch,
         "enable_metrics": config.enable_metrics,
-        "disable_radix_cache": true,
+        "disable_radix_cache": !config.prefix_cache,
         "launch_command": "simulated-worker",
-        "max_total_num_tokens": config.max_total_tokens,
+        "max_total_num_tokens": model.decode.kv_pool_tokens,
         "max_req_input_len": config.context_length.saturating_sub(6),
         "startup_time": {
             "load_weight": 0.0,
@@ -121,11 +124,11 @@ pub(super) async fn server_info(State(worker): State<SimulatedWorker>) -> Json<V
             "memory_usage": {
                 "weight": 0.0,
                 "kvcache": 0.0,
-                "token_capacity": config.max_total_tokens,
+                "token_capacity": model.decode.kv_pool_tokens,
                 "graph": {},
             },
-            "effective_max_running_requests_per_dp": config.max_running,
-            "last_gen_throughput": worker.engine.counters().1.gen_throughput,
+            "effective_max_running_requests_per_dp": model.decode.max_running,
+            "last_gen_throughput": worker.engine.counters().1.throughput.rate(),
             "world_size": 1,
         }],
     }))
@@ -206,7 +209,7 @@ pub(super) async fn abort_request(State(worker): State<SimulatedWorker>, body: B
 }
 
 pub(super) async fn flush_cache(State(worker): State<SimulatedWorker>) -> Response {
-    if worker.engine.is_idle() {
+    if worker.engine.flush_cache() {
         "Cache flushed.\n".into_response()
     } else {
         let text = "Flush cache failed: requests are running or waiting.\n";

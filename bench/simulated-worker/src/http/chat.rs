@@ -5,49 +5,30 @@
 use super::{
     choice::{Choice, Ending, Piece},
     errors::Refusal,
-    json::{self, put},
-    openai::{self, DEFAULT_MODEL, Envelope, Rid, StreamOptions},
-    request::{OneOrMany, PdFields, Prompt, Request, stops},
+    json::put,
+    openai::{self, Envelope, Fields},
+    request::{Prompt, Request},
     serve,
     wire::{DONE, Wire},
 };
-use crate::{SimulatedWorker, answer, engine::Sampling, ticket::Abort};
+use crate::{SimulatedWorker, answer, config::Config};
 use axum::{extract::State, response::Response};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
+use std::slice::from_ref;
 
 #[derive(Deserialize)]
 struct Body {
-    #[serde(default)]
-    model: Option<String>,
     messages: Vec<Message>,
-    #[serde(default)]
-    max_tokens: Option<u32>,
     #[serde(default)]
     max_completion_tokens: Option<u32>,
     #[serde(default)]
-    min_tokens: u32,
-    #[serde(default)]
-    n: Option<u32>,
-    #[serde(default)]
-    stop: Option<OneOrMany<String>>,
-    #[serde(default)]
-    ignore_eos: bool,
-    #[serde(default)]
     logprobs: bool,
     #[serde(default)]
-    stream: bool,
-    #[serde(default)]
-    stream_options: Option<StreamOptions>,
-    #[serde(default)]
-    return_token_ids: bool,
-    #[serde(default)]
     continue_final_message: bool,
-    #[serde(default)]
-    rid: Rid,
     #[serde(flatten)]
-    pd: PdFields,
+    fields: Fields,
 }
 
 #[derive(Deserialize)]
@@ -58,61 +39,35 @@ struct Message {
 }
 
 pub(crate) async fn handle(State(worker): State<SimulatedWorker>, body: Bytes) -> Response {
-    let context_length = worker.config().context_length;
-    serve::serve(worker, parse(&body, context_length)).await
+    let parsed = parse(&body, worker.config());
+    serve::serve(worker, parsed).await
 }
 
-fn parse(body: &[u8], context_length: u64) -> Result<(Request, Chat), (Refusal, Chat)> {
-    let mut wire = Chat {
-        envelope: Envelope::new("chat.completion"),
-        greeted: Vec::new(),
-    };
-    let body: Body = match serde_json::from_slice(body) {
-        Ok(body) => body,
-        Err(error) => return Err((Refusal::malformed(&error), wire)),
-    };
-    if body.stream {
-        wire.envelope.object = "chat.completion.chunk";
-    }
-    wire.envelope.options = body.stream_options.unwrap_or_default();
-    wire.envelope.samples = body.n.unwrap_or(1) as usize;
-    wire.envelope.logprobs = body.logprobs;
-    wire.envelope.model = body.model.clone().unwrap_or_else(|| DEFAULT_MODEL.into());
-    match request_of(body, context_length) {
-        Ok(request) => Ok((request, wire)),
-        Err(refusal) => Err((refusal, wire)),
-    }
-}
-
-fn request_of(body: Body, context_length: u64) -> Result<Request, Refusal> {
+fn parse(body: &[u8], config: &Config) -> Result<(Request, Chat), Refusal> {
+    let body: Body = serde_json::from_slice(body).map_err(|error| Refusal::malformed(&error))?;
+    let fields = body.fields;
     if body.messages.is_empty() {
         return Err(Refusal::Invalid("Messages cannot be empty.".into()));
     }
-    if body.stream && body.return_token_ids {
+    if fields.stream && fields.return_token_ids {
         let message = "return_token_ids is not supported with stream for chat completions.";
         return Err(Refusal::Invalid(message.into()));
     }
+    let object = if fields.stream {
+        "chat.completion.chunk"
+    } else {
+        "chat.completion"
+    };
+    let wire = Chat {
+        envelope: fields.envelope(object, body.logprobs, config),
+        greeted: Vec::new(),
+    };
     let prompt = Prompt::text(rendered(&body.messages, body.continue_final_message));
     // Without a limit a model may talk until its context is full.
-    let rest = context_length.saturating_sub(prompt.tokens);
-    let limit = body.max_completion_tokens.or(body.max_tokens);
-    Ok(Request {
-        sampling: vec![Sampling {
-            max_tokens: limit.unwrap_or_else(|| u32::try_from(rest).unwrap_or(u32::MAX)),
-            min_tokens: body.min_tokens,
-            ignore_eos: body.ignore_eos,
-            stop: stops(body.stop),
-        }],
-        prompts: vec![prompt],
-        is_batch: false,
-        samples: body.n.unwrap_or(1),
-        stream: body.stream,
-        stream_interval: None,
-        rid: body.rid,
-        echo: false,
-        logprob_start: None,
-        pd: body.pd,
-    })
+    let rest = config.context_length.saturating_sub(prompt.tokens);
+    let limit = body.max_completion_tokens.or(fields.max_tokens);
+    let limit = limit.unwrap_or_else(|| u32::try_from(rest).unwrap_or(u32::MAX));
+    Ok((fields.request(vec![prompt], false, limit), wire))
 }
 
 /// The prompt that a conversation becomes; [`answer::chat_prompt`] is the same for clients.
@@ -213,9 +168,6 @@ impl Chat {
 }
 
 impl Wire for Chat {
-    const HEAD_FIRST: bool = false;
-    const FAILS_WHOLE: bool = true;
-
     fn event(
         &mut self,
         out: &mut String,
@@ -244,14 +196,10 @@ impl Wire for Chat {
                 out.push_str("}]");
                 if self.envelope.options.continuous() {
                     out.push_str(",\"usage\":");
-                    openai::usage(out, choice.prompt_tokens, choice.written.tokens);
+                    self.envelope.usage(from_ref(choice)).put(out, true);
                 }
             },
         );
-    }
-
-    fn failure(&self, out: &mut String, _choice: &Choice, abort: &Abort) {
-        openai::streamed_error(out, abort);
     }
 
     fn close(&self, out: &mut String, choices: &[Choice]) {
@@ -273,13 +221,7 @@ impl Wire for Chat {
     }
 
     fn whole(&self, choices: &[Choice]) -> String {
-        let mut out = String::new();
-        let Some(first) = choices.first() else {
-            return out;
-        };
-        self.envelope.open(&mut out, first);
-        out.push_str(",\"choices\":");
-        json::list(&mut out, choices, |out, choice| {
+        self.envelope.whole(choices, |out, choice| {
             put!(
                 out,
                 "{{\"index\":{},\"message\":{{\"role\":\"assistant\",\"content\":\"{}\",\
@@ -291,19 +233,7 @@ impl Wire for Chat {
             out.push(',');
             openai::finish(out, choice.ending());
             out.push('}');
-        });
-        out.push_str(",\"usage\":");
-        self.envelope.total_usage(&mut out, choices);
-        out.push_str(",\"metadata\":{\"weight_version\":\"default\"}}");
-        out
-    }
-
-    fn refuse(&self, refusal: &Refusal) -> Response {
-        openai::refuse(refusal)
-    }
-
-    fn refuse_in_stream(&self, out: &mut String, refusal: &Refusal) {
-        openai::streamed_error(out, &Abort::new(400, refusal.message()));
+        })
     }
 }
 

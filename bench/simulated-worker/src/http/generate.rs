@@ -62,19 +62,12 @@ pub(crate) async fn handle(State(worker): State<SimulatedWorker>, body: Bytes) -
     serve::serve(worker, parse(&body)).await
 }
 
-fn parse(body: &[u8]) -> Result<(Request, Generate), (Refusal, Generate)> {
-    let body: Body = match serde_json::from_slice(body) {
-        Ok(body) => body,
-        Err(error) => return Err((Refusal::malformed(&error), Generate::default())),
-    };
+fn parse(body: &[u8]) -> Result<(Request, Generate), Refusal> {
+    let body: Body = serde_json::from_slice(body).map_err(|error| Refusal::malformed(&error))?;
     let mut wire = Generate::of(&body);
-    match request_of(body) {
-        Ok(request) => {
-            wire.is_list = request.is_batch || request.samples > 1;
-            Ok((request, wire))
-        }
-        Err(refusal) => Err((refusal, wire)),
-    }
+    let request = request_of(body)?;
+    wire.is_list = request.is_batch || request.samples > 1;
+    Ok((request, wire))
 }
 
 fn request_of(body: Body) -> Result<Request, Refusal> {
@@ -168,16 +161,18 @@ impl Generate {
         let tokens = choice.written.tokens;
         put!(
             out,
-            ",\"prompt_tokens\":{},\"weight_version\":\"default\",\"num_retractions\":0",
-            choice.prompt_tokens
+            ",\"prompt_tokens\":{},\"weight_version\":\"default\",\"num_retractions\":{}",
+            choice.prompt_tokens,
+            choice.hold.ticket.retractions()
         );
         if self.logprobs {
             self.logprobs(out, choice);
         }
         put!(
             out,
-            ",\"reasoning_tokens\":0,\"completion_tokens\":{tokens},\"cached_tokens\":0,\
-             \"cached_tokens_details\":null,\"dp_rank\":null"
+            ",\"reasoning_tokens\":0,\"completion_tokens\":{tokens},\"cached_tokens\":{},\
+             \"cached_tokens_details\":null,\"dp_rank\":null",
+            choice.hold.ticket.cached_tokens()
         );
         if ending.is_some() {
             latencies(out, choice);
@@ -322,9 +317,10 @@ impl Wire for Generate {
         put_abort(out, abort);
         put!(
             out,
-            ",\"prompt_tokens\":{},\"completion_tokens\":{},\"cached_tokens\":0}}",
+            ",\"prompt_tokens\":{},\"completion_tokens\":{},\"cached_tokens\":{}}}",
             choice.prompt_tokens,
-            choice.written.tokens
+            choice.written.tokens,
+            choice.hold.ticket.cached_tokens()
         );
         if self.is_list {
             put!(out, ",\"index\":{}", choice.index);
@@ -355,14 +351,14 @@ impl Wire for Generate {
         out
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Response {
+    fn refuse(refusal: &Refusal) -> Response {
         match refusal {
             Refusal::Malformed(message) => errors::malformed(message),
             Refusal::Invalid(message) => errors::nested(StatusCode::BAD_REQUEST, message),
         }
     }
 
-    fn refuse_in_stream(&self, out: &mut String, refusal: &Refusal) {
+    fn refuse_in_stream(out: &mut String, refusal: &Refusal) {
         out.push_str("data: {\"error\":{\"message\":");
         json::quote(out, refusal.message());
         out.push_str(",\"type\":\"invalid_request_error\",\"code\":400,\"retryable\":false}}\n\n");

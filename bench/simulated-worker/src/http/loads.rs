@@ -68,36 +68,36 @@ fn load(worker: &SimulatedWorker, include: Option<&str>) -> Result<Map<String, V
     let mut load = core(worker.config(), &counters, &queues);
     for (query, name) in SECTIONS {
         if include.contains(&"all") || include.contains(&query) {
-            load.insert(name.into(), section(name, worker.config(), &queues, mode));
+            load.insert(
+                name.into(),
+                section(name, worker.config(), &counters, &queues, mode),
+            );
         }
     }
     Ok(load)
 }
 
 fn core(config: &Config, counters: &Counters, queues: &Queues) -> Map<String, Value> {
-    let usage = queues.used_tokens as f64 / config.max_total_tokens.max(1) as f64;
-    let throughput = if queues.running > 0 {
-        counters.gen_throughput
-    } else {
-        0.0
-    };
-    let total = queues.used_tokens + queues.waiting_tokens + queues.transferring_tokens;
+    let pool = config.timing.model.decode.kv_pool_tokens;
+    let most = config.timing.model.decode.max_running;
+    let usage = queues.used_tokens as f64 / pool.max(1) as f64;
+    let total = queues.used_tokens + queues.pending_tokens;
     let fields = json!({
         "timestamp": seconds(),
         "dp_rank": 0,
         "num_running_reqs": queues.running,
         "num_waiting_reqs": queues.not_running(),
-        "num_waiting_uncached_tokens": queues.waiting_tokens,
+        "num_waiting_uncached_tokens": queues.waiting_uncached_tokens,
         "num_used_tokens": queues.used_tokens,
         "num_total_tokens": total,
-        "num_active_tokens": total - queues.transferring_tokens,
+        "num_active_tokens": total.saturating_sub(queues.awaiting_kv_tokens),
         "num_prealloc_ready_tokens": 0,
-        "max_total_num_tokens": config.max_total_tokens,
-        "max_running_requests": config.max_running,
+        "max_total_num_tokens": pool,
+        "max_running_requests": most,
         "token_usage": usage,
-        "gen_throughput": throughput,
-        "cache_hit_rate": 0.0,
-        "utilization": queues.running as f64 / config.max_running.max(1) as f64,
+        "gen_throughput": counters.throughput.rate(),
+        "cache_hit_rate": counters.cache_hit_rate,
+        "utilization": queues.running as f64 / f64::from(most.max(1)),
         "total_prefill_uncached_tokens": counters.prefill_tokens,
         "total_prefill_busy_us": counters.prefill_busy.as_micros() as u64,
         "decode_moments": counters.decode.sums(),
@@ -108,13 +108,13 @@ fn core(config: &Config, counters: &Counters, queues: &Queues) -> Map<String, Va
     }
 }
 
-fn section(name: &str, config: &Config, queues: &Queues, mode: &str) -> Value {
+fn section(name: &str, config: &Config, counters: &Counters, queues: &Queues, mode: &str) -> Value {
     match name {
         "memory" => json!({
             "weight_gb": 0.0,
             "kv_cache_gb": 0.0,
             "graph_gb": 0.0,
-            "token_capacity": config.max_total_tokens,
+            "token_capacity": config.timing.model.decode.kv_pool_tokens,
         }),
         "disaggregation" => json!({
             "mode": mode,
@@ -122,15 +122,15 @@ fn section(name: &str, config: &Config, queues: &Queues, mode: &str) -> Value {
             "prefill_inflight_queue_reqs": queues.prefill_inflight,
             "decode_prealloc_queue_reqs": queues.decode_prealloc,
             "decode_transfer_queue_reqs": queues.decode_transfer,
-            "decode_retracted_queue_reqs": 0,
-            "kv_transfer_speed_gb_s": 0.0,
-            "kv_transfer_latency_ms": 0.0,
+            "decode_retracted_queue_reqs": queues.decode_retracted,
+            "kv_transfer_speed_gb_s": counters.transfer.speed(),
+            "kv_transfer_latency_ms": counters.transfer.latency_ms(),
         }),
         _ => json!({
             "waiting": queues.waiting,
             "grammar": 0,
             "paused": 0,
-            "retracted": 0,
+            "retracted": queues.decode_retracted,
             "prealloc_ready": 0,
         }),
     }

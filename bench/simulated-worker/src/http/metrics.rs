@@ -19,13 +19,13 @@ pub(super) async fn metrics(State(worker): State<SimulatedWorker>) -> Response {
 fn text(worker: &SimulatedWorker) -> String {
     let (_, counters, queues) = worker.engine.counters();
     let config = worker.config();
-    let most = config.max_total_tokens;
+    let most = config.timing.model.decode.kv_pool_tokens;
     let gauges = [
         ("num_running_reqs", queues.running as f64),
         ("num_queue_reqs", queues.waiting as f64),
         ("num_grammar_queue_reqs", 0.0),
         ("num_paused_reqs", 0.0),
-        ("num_retracted_reqs", 0.0),
+        ("num_retracted_reqs", queues.decode_retracted as f64),
         (
             "num_prefill_bootstrap_queue_reqs",
             queues.prefill_bootstrap as f64,
@@ -53,8 +53,8 @@ fn text(worker: &SimulatedWorker) -> String {
             most.saturating_sub(queues.used_tokens) as f64,
         ),
         ("max_total_num_tokens", most as f64),
-        ("cache_hit_rate", 0.0),
-        ("gen_throughput", counters.gen_throughput),
+        ("cache_hit_rate", counters.cache_hit_rate),
+        ("gen_throughput", counters.throughput.rate()),
     ];
     let totals = [
         ("num_requests_total", counters.requests),
@@ -63,7 +63,7 @@ fn text(worker: &SimulatedWorker) -> String {
         ("num_transfer_failed_reqs_total", counters.transfer_failed),
         ("prompt_tokens_total", counters.prompt_tokens),
         ("generation_tokens_total", counters.generated_tokens),
-        ("cached_tokens_total", 0),
+        ("cached_tokens_total", counters.cached_tokens),
     ];
     let labels = format!(
         "model_name=\"{}\",engine_type=\"{}\",tp_rank=\"0\",pp_rank=\"0\",moe_ep_rank=\"0\"",

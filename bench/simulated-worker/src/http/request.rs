@@ -4,7 +4,7 @@ use super::errors::Refusal;
 use crate::{
     answer::{self, Answer},
     config::Config,
-    engine::{Meeting, Sampling},
+    engine::{self, Meeting, Sampling},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -157,6 +157,18 @@ impl Prompt {
         }
     }
 
+    /// Names of its blocks, for the prefix cache; embeddings have none.
+    pub(crate) fn blocks(&self) -> Vec<u64> {
+        match &self.source {
+            Source::Text(text) => engine::blocks(text.as_bytes()),
+            Source::Tokens(ids) => {
+                let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+                engine::blocks(&bytes)
+            }
+            Source::Opaque => Vec::new(),
+        }
+    }
+
     pub(crate) fn echo(&self) -> &str {
         match &self.source {
             Source::Text(text) => text,
@@ -231,7 +243,9 @@ impl Request {
                 "n must make between 1 and {MOST_CHOICES} choices"
             )));
         }
-        let most = config.context_length;
+        // What doesn't fit in the KV pool is too long as well.
+        let pool = config.timing.model.decode.kv_pool_tokens;
+        let most = config.context_length.min(pool);
         for choice in (0..self.choices()).step_by(self.samples as usize) {
             let (prompt, sampling, _) = self.prompt_of(choice);
             let (input, new) = (prompt.tokens, u64::from(sampling.max_tokens));

@@ -53,6 +53,7 @@ pub(super) async fn handle(State(worker): State<SimulatedWorker>, body: Bytes) -
         rid: Arc::clone(&rid),
         meeting: Meeting::Nobody,
         prompt_tokens: answer::prompt_tokens(&prompt),
+        blocks: Vec::new(),
         plan: plan.clone(),
         ticket: Arc::new(Ticket::default()),
         probe: false,

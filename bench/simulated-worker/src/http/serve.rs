@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     SimulatedWorker,
+    answer::Answer,
     config::Role,
     engine::{Job, Meeting, Plan, Sampling},
     faults::{Fault, stall},
@@ -31,7 +32,7 @@ pub(crate) const NO_ROOM: &str = "Disaggregated request received without bootstr
 /// Answers a request whose body was read into `parsed`.
 pub(crate) async fn serve<W: Wire>(
     worker: SimulatedWorker,
-    parsed: Result<(Request, W), (Refusal, W)>,
+    parsed: Result<(Request, W), Refusal>,
 ) -> Response {
     let fault = worker.engine.faults.for_request();
     match &fault {
@@ -48,14 +49,14 @@ pub(crate) async fn serve<W: Wire>(
     }
     let (request, wire) = match parsed {
         Ok(parsed) => parsed,
-        Err((refusal, wire)) => {
+        Err(refusal) => {
             worker.engine.refuse();
-            return wire.refuse(&refusal);
+            return W::refuse(&refusal);
         }
     };
     if let Err(refusal) = request.validate(&worker.engine.config) {
         worker.engine.refuse();
-        return refuse_invalid(&wire, &request, &refusal);
+        return refuse_invalid::<W>(&request, &refusal);
     }
     let pending = admit(&worker, &request);
     let interval = request
@@ -106,6 +107,12 @@ fn admit_choice(worker: &SimulatedWorker, request: &Request, index: usize) -> Pe
         Role::Prefill => Plan::first_token(answer),
         Role::Decode | Role::Null => Plan::new(answer, sampling),
     };
+    // A decode computes no prompt.
+    let blocks = if worker.engine.config.prefix_cache && role != Role::Decode {
+        prompt.blocks()
+    } else {
+        Vec::new()
+    };
     let rid = request.rid_of(index);
     let hold = if missing {
         worker.engine.reject(Abort::new(400, NO_ROOM))
@@ -114,6 +121,7 @@ fn admit_choice(worker: &SimulatedWorker, request: &Request, index: usize) -> Pe
             rid: Arc::clone(&rid),
             meeting,
             prompt_tokens: prompt.tokens,
+            blocks,
             plan: plan.clone(),
             ticket: Arc::new(Ticket::default()),
             probe: false,
@@ -181,7 +189,7 @@ async fn land(
     room: u64,
     sampling: &Sampling,
 ) {
-    let permit = choice.hold.reserve().await;
+    choice.hold.space().await;
     let own = choice.written.plan.answer;
     let wanted = Wanted {
         host: &partner.host,
@@ -190,21 +198,22 @@ async fn land(
         rid: &choice.rid,
     };
     match worker.receiver.fetch(&worker.engine, &wanted).await {
-        Ok(answer) => {
+        Ok(kv) => {
+            let answer = Answer::from_key(kv.answer);
             let plan = Plan::new(answer, sampling);
             choice.written.plan = plan.clone();
-            choice.hold.land(plan, answer != own, permit);
+            choice.hold.land(plan, answer != own, kv.cached_tokens);
         }
         Err(abort) => choice.hold.fail(abort),
     }
 }
 
-fn refuse_invalid<W: Wire>(wire: &W, request: &Request, refusal: &Refusal) -> Response {
+fn refuse_invalid<W: Wire>(request: &Request, refusal: &Refusal) -> Response {
     if !(request.stream && W::HEAD_FIRST) {
-        return wire.refuse(refusal);
+        return W::refuse(refusal);
     }
     let mut out = String::new();
-    wire.refuse_in_stream(&mut out, refusal);
+    W::refuse_in_stream(&mut out, refusal);
     out.push_str(DONE);
     event_stream(Body::from(out))
 }
@@ -233,10 +242,10 @@ async fn respond_whole<W: Wire>(
     let mut choices = fetch_all(worker, pending).await;
     join_all(choices.iter_mut().map(Choice::wait_for_end)).await;
     if let Some(abort) = choices.iter().find_map(Choice::failure) {
-        return wire.failed(abort);
+        return W::failed(abort);
     }
     if let Some(Fault::ErrorEvent { .. }) = fault {
-        return wire.failed(&simulated_failure());
+        return W::failed(&simulated_failure());
     }
     for choice in &mut choices {
         choice.write_all();

@@ -2,8 +2,11 @@
 use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use policies::model::WorkerModel;
 use serde_json::{Value, json};
-use simulated_worker::{Config, Network, Role, SimulatedWorker, Switchboard};
+use simulated_worker::{
+    Config, Network, Role, SimulatedWorker, Switchboard, Timing, answer::prompt_of,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -187,4 +190,42 @@ pub(crate) async fn settle() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }
+}
+
+/// A pair with the measured timing, changed.
+pub(crate) fn pair_with(change: impl FnOnce(&mut WorkerModel)) -> Pair {
+    pair_of(change, false)
+}
+
+pub(crate) fn pair_of(change: impl FnOnce(&mut WorkerModel), prefix_cache: bool) -> Pair {
+    let mut timing = Timing::MEASURED;
+    change(&mut timing.model);
+    let config = |role| Config {
+        role,
+        timing,
+        prefix_cache,
+        ..Config::default()
+    };
+    Pair::of(config(Role::Prefill), config(Role::Decode))
+}
+
+/// What `/v1/loads` says.
+pub(crate) async fn load(worker: &SimulatedWorker) -> Value {
+    get(worker, "/v1/loads").await.json()["loads"][0].clone()
+}
+
+pub(crate) fn number(value: &Value) -> f64 {
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+/// A prompt of its own for each room; what the decode answers.
+pub(crate) async fn ask(pair: &Pair, prompt_tokens: u64, output: u32, room: u64) -> Answered {
+    let body = generate(&prompt_of(prompt_tokens, room), output);
+    pair.post("/generate", &body, room).await.1
+}
+
+pub(crate) async fn disaggregation(worker: &SimulatedWorker) -> Value {
+    load(worker).await["disaggregation"].clone()
 }
