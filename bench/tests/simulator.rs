@@ -91,6 +91,30 @@ fn throughput_at_saturation_is_the_models_capacity() {
 }
 
 #[test]
+fn a_batch_is_filled_to_its_last_token() {
+    let setup = study(1, 3);
+    // 5,000 tokens: eight batches for every 13 prompts, as the capacity has it.
+    let outcome = run(&setup, &closed(job(5_000, 2), 1_000, 64));
+    let capacity = setup.model.prefill.capacity(5_000, 0.0);
+    assert_near(outcome.requests_per_second(), capacity, 0.03, "prefill");
+    // One of 20,000 alone takes three.
+    let alone = run(&setup, &closed(job(20_000, 2), 1, 1));
+    let model = &setup.model.prefill;
+    let ttft = model.batch_seconds(20_000) + model.transfer_seconds(20_000);
+    assert_near(alone.mean_ttft().as_secs_f64(), ttft, 1e-3, "TTFT");
+}
+
+#[test]
+fn a_full_pool_is_waited_for_before_the_first_token() {
+    let mut setup = study(2, 1);
+    let roomy = run(&setup, &closed(job(2_048, 512), 200, 64));
+    setup.model.decode.kv_pool_tokens = 40_000;
+    let full = run(&setup, &closed(job(2_048, 512), 200, 64));
+    assert!(full.mean_ttft() > roomy.mean_ttft() * 5);
+    assert!(full.mean_itl() < roomy.mean_itl() * 2);
+}
+
+#[test]
 fn arrivals_hold_up_the_running() {
     let mut setup = study(3, 1);
     let calm = run(&setup, &closed(job(2048, 64), 500, 32));

@@ -7,7 +7,6 @@ use policies::time::Timestamp;
 use policies::worker::{Role, WorkerId};
 
 use super::Dispatch;
-use super::prefill::Prompt;
 use super::request::Request;
 use super::worker::Worker;
 use super::world::{World, seconds};
@@ -148,15 +147,13 @@ impl World<'_> {
         };
         let sent = &mut self.requests[request];
         (sent.prefill, sent.decode, sent.prefilling) = (prefill, decode, true);
-        let prompt = Prompt {
-            request,
-            attempt: sent.attempt,
-            job: sent.job,
-        };
+        let job = sent.job;
         self.workers[prefill].in_flight += 1;
         self.workers[decode].in_flight += 1;
-        self.workers[prefill].prefill.push(prompt);
-        self.touched.push(prefill);
+        self.workers[prefill].prefill.expect(&job);
+        let tokens = u64::from(job.prompt_tokens);
+        self.workers[decode].decode.reserve(request, tokens);
+        self.touched.push(decode);
         true
     }
 

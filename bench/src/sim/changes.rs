@@ -77,8 +77,6 @@ impl World<'_> {
             worker: failure.worker,
             epoch: worker.epoch,
         };
-        let _ = worker.prefill.die();
-        let _ = worker.decode.die();
         self.agenda.add(self.now.after(failure.down), back);
         self.policies
             .iter()
@@ -86,6 +84,9 @@ impl World<'_> {
         for request in 0..self.requests.len() {
             self.lose(request, failure.worker);
         }
+        let worker = &mut self.workers[failure.worker];
+        worker.prefill.die();
+        worker.decode.die();
     }
 
     /// What becomes of a request when `worker` dies: one that has its first token from it fails, one that has none runs
@@ -102,8 +103,13 @@ impl World<'_> {
             }
         } else if lost.prefill == worker || lost.decode == worker {
             lost.attempt += 1;
-            let (prefill, decode) = (lost.prefill, lost.decode);
+            let (prefill, decode, job) = (lost.prefill, lost.decode, lost.job);
+            let asking = self.workers[decode].decode.release(request);
+            if asking && prefill != worker {
+                self.workers[prefill].prefill.expect_no_more(&job);
+            }
             self.workers[prefill].prefill.cancel(request);
+            self.touched.push(decode);
             self.leave_prefill(request);
             self.leave(decode);
             self.retries += 1;

@@ -1,4 +1,8 @@
-//! A worker's decode side: sequences join at a step's boundary and get a token a step.
+//! A worker's decode side: space for KV, a place in the batch, and a token a step.
+//!
+//! A request gets space for its prompt before its prefill begins, first come first served. Sequences join at a step's
+//! boundary; where their answers outgrow the pool, the newest is put back with what it has written. That is how SGLang
+//! does it, but for the tokens that it sets aside for each request besides its prompt.
 //!
 //! A step costs one operation and not one a sequence: since all get a token in each, the step in which a sequence ends
 //! is known when it joins.
@@ -21,10 +25,21 @@ pub(super) struct Sequence {
     pub(super) last_token: Timestamp,
 }
 
+/// A worker gives space to as many requests again as it can run, as SGLang's pre-allocation does.
+const RESERVED_BATCHES: usize = 2;
+
 #[derive(Debug, Default)]
 pub(super) struct DecodeSide {
+    /// Waiting for space, with the tokens of their prompts.
+    preallocating: VecDeque<(usize, u64)>,
+    /// With space, their KV still to come.
+    transferring: HashMap<usize, u64>,
+    /// KV tokens that have space and don't run.
+    waiting_tokens: u64,
     /// Waiting for a place, first come first.
     landed: VecDeque<Sequence>,
+    /// Put back for lack of space, without any now.
+    retracted: VecDeque<Sequence>,
     /// By the step in which they end.
     ending: BinaryHeap<Reverse<(u64, usize)>>,
     /// The running ones: the step after which each joined, with what it was then.
@@ -56,7 +71,59 @@ pub(super) struct Stepped {
 }
 
 impl DecodeSide {
+    /// Asks for space for a prompt.
+    pub(super) fn reserve(&mut self, request: usize, prompt_tokens: u64) {
+        self.preallocating.push_back((request, prompt_tokens));
+    }
+
+    /// Gives space to those that wait for it, as far as there is any. Answers who got some.
+    pub(super) fn preallocate(&mut self, model: &DecodeModel) -> Vec<usize> {
+        let mut granted = Vec::new();
+        while let Some((request, tokens)) = self.preallocating.front().copied()
+            && self.has_space(tokens, model)
+        {
+            self.preallocating.pop_front();
+            self.transferring.insert(request, tokens);
+            self.waiting_tokens += tokens;
+            granted.push(request);
+        }
+        granted
+    }
+
+    fn has_space(&self, tokens: u64, model: &DecodeModel) -> bool {
+        let requests = self.allocated();
+        // Everybody is to have room for one more token, too.
+        let after = self.allocated_tokens() + tokens + requests as u64 + 1;
+        let most = model.max_running.max(1) as usize * RESERVED_BATCHES;
+        self.retracted.is_empty()
+            && requests < most
+            && (requests == 0 || after <= model.kv_pool_tokens)
+    }
+
+    fn allocated(&self) -> usize {
+        self.transferring.len() + self.landed.len() + self.running.len()
+    }
+
+    fn allocated_tokens(&self) -> u64 {
+        self.waiting_tokens + self.kv_tokens
+    }
+
+    /// Takes back what a request was given that will not come, or asked for. Answers whether it still asked.
+    pub(super) fn release(&mut self, request: usize) -> bool {
+        if let Some(tokens) = self.transferring.remove(&request) {
+            self.waiting_tokens -= tokens;
+            return false;
+        }
+        let asking = self.preallocating.len();
+        self.preallocating
+            .retain(|(waiting, _)| *waiting != request);
+        self.preallocating.len() < asking
+    }
+
+    /// The KV of a sequence has come.
     pub(super) fn land(&mut self, sequence: Sequence) {
+        self.release(sequence.request);
+        self.waiting_tokens += sequence.kv_tokens;
         self.landed.push_back(sequence);
     }
 
@@ -66,8 +133,10 @@ impl DecodeSide {
             .running
             .values()
             .map(|(since, sequence)| sequence.remaining - (self.steps - since));
-        let landed = self.landed.iter().map(|sequence| sequence.remaining);
-        running.chain(landed).sum()
+        let waiting = self.landed.iter().chain(&self.retracted);
+        running
+            .chain(waiting.map(|sequence| sequence.remaining))
+            .sum()
     }
 
     pub(super) fn retractions(&self) -> u64 {
@@ -117,15 +186,11 @@ impl DecodeSide {
     }
 
     /// Loses everything.
-    pub(super) fn die(&mut self) -> Vec<usize> {
-        let Self {
-            landed, running, ..
-        } = std::mem::take(self);
-        let mut lost: Vec<_> = running.into_keys().collect();
-        lost.extend(landed.iter().map(|sequence| sequence.request));
-        // A map has no order of its own.
-        lost.sort_unstable();
-        lost
+    pub(super) fn die(&mut self) {
+        *self = Self {
+            retractions: self.retractions,
+            ..Self::default()
+        };
     }
 
     fn ends_at(&self, request: usize) -> Option<u64> {
@@ -133,20 +198,12 @@ impl DecodeSide {
         Some(since + sequence.remaining)
     }
 
-    /// Lets in what has landed, while the largest batch and the pool have room. Answers for how many seconds that holds
-    /// up the step.
+    /// Fills the batch. Answers for how many seconds what joins holds up the step.
     fn join(&mut self, model: &DecodeModel) -> f64 {
         let mut stalled = 0.0;
-        while let Some(next) = self.landed.front() {
-            // Each that runs needs room for one more token.
-            let needed = self.kv_tokens + next.kv_tokens + self.running.len() as u64 + 1;
-            let alone = self.running.is_empty();
-            let full = self.running.len() >= model.max_running as usize;
-            if full || (needed > model.kv_pool_tokens && !alone) {
-                break;
-            }
-            let next = *next;
-            self.landed.pop_front();
+        while self.running.len() < model.max_running.max(1) as usize
+            && let Some(next) = self.next_to_run(model)
+        {
             self.kv_tokens += next.kv_tokens;
             self.ending
                 .push(Reverse((self.steps + next.remaining, next.request)));
@@ -158,9 +215,32 @@ impl DecodeSide {
         stalled
     }
 
-    /// Puts the newest back until the others have room for a token each.
+    /// The next that has room to write: one that was put back before one that has landed. One that would be alone is let
+    /// in whatever its length: it would wait for ever.
+    fn next_to_run(&mut self, model: &DecodeModel) -> Option<Sequence> {
+        let growth = self.running.len() as u64 + 1;
+        let room = model
+            .kv_pool_tokens
+            .saturating_sub(self.allocated_tokens() + growth);
+        let alone = self.allocated() == 0;
+        if self
+            .retracted
+            .front()
+            .is_some_and(|retracted| alone || retracted.kv_tokens <= room)
+        {
+            return self.retracted.pop_front();
+        }
+        if room == 0 && !self.running.is_empty() {
+            return None;
+        }
+        let landed = self.landed.pop_front()?;
+        self.waiting_tokens -= landed.kv_tokens;
+        Some(landed)
+    }
+
+    /// Puts the newest back until the others have room for a token each. The last one always runs on.
     fn retract(&mut self, model: &DecodeModel, now: Timestamp) {
-        while self.kv_tokens + self.running.len() as u64 > model.kv_pool_tokens
+        while self.allocated_tokens() + self.running.len() as u64 > model.kv_pool_tokens
             && self.running.len() > 1
         {
             let Some(newest) = self.joined.pop() else {
@@ -169,7 +249,7 @@ impl DecodeSide {
             if let Some((since, sequence)) = self.leave(newest) {
                 let written = self.steps - since;
                 self.retractions += 1;
-                self.landed.push_front(Sequence {
+                self.retracted.push_front(Sequence {
                     kv_tokens: sequence.kv_tokens + written,
                     remaining: sequence.remaining - written,
                     last_token: now,
@@ -242,12 +322,20 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pool_makes_the_rest_wait() {
-        let mut side = DecodeSide::default();
-        for request in 0..2 {
-            side.land(sequence(request, 60, 2));
+    fn a_full_pool_makes_the_rest_wait_before_their_prefill() {
+        let (mut side, model) = (DecodeSide::default(), model(8, 130));
+        for request in 0..4 {
+            side.reserve(request, 60);
         }
-        assert_eq!(ends(&mut side, &model(8, 100)), [(2, 0), (4, 1)]);
+        assert_eq!(side.preallocate(&model), [0, 1]);
+        side.release(1);
+        assert_eq!(side.preallocate(&model), [2]);
+        side.land(sequence(0, 61, 2));
+        assert!(side.preallocate(&model).is_empty());
+        while side.begin_step(&model, Timestamp::ZERO).is_some() {
+            side.end_step();
+        }
+        assert_eq!(side.preallocate(&model), [3]);
     }
 
     #[test]

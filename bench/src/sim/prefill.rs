@@ -1,4 +1,7 @@
 //! A worker's prefill side: prompts wait, are computed in batches, and their KV is sent, one request's at a time.
+//!
+//! A batch is filled to its last token: the prompt that doesn't fit any more is cut there, and its rest comes first in
+//! the next batch, as SGLang's chunked prefill does it.
 
 use std::collections::VecDeque;
 
@@ -30,12 +33,16 @@ impl Prompt {
 
 #[derive(Debug, Default)]
 pub(super) struct PrefillSide {
-    waiting: VecDeque<Prompt>,
+    /// With the tokens that are still to be computed of each.
+    waiting: VecDeque<(Prompt, f64)>,
+    /// A batch is being computed.
+    computing: bool,
+    /// The prompts that end in it.
     batch: Vec<Prompt>,
     sending: VecDeque<Prompt>,
     /// Had its first batch.
     pub(super) warm: bool,
-    /// Prompt tokens that are neither computed nor sent.
+    /// Prompt tokens of those that are expected, wait or are being computed.
     pub(super) pending_tokens: u64,
 }
 
@@ -47,14 +54,25 @@ impl PrefillSide {
         }
     }
 
-    pub(super) fn push(&mut self, prompt: Prompt) {
-        self.pending_tokens += u64::from(prompt.job.prompt_tokens);
-        self.waiting.push_back(prompt);
+    /// A prompt will come as soon as its decode worker has space for it.
+    pub(super) fn expect(&mut self, job: &Job) {
+        self.pending_tokens += u64::from(job.prompt_tokens);
+    }
+
+    /// It won't come.
+    pub(super) fn expect_no_more(&mut self, job: &Job) {
+        self.pending_tokens -= u64::from(job.prompt_tokens);
+    }
+
+    /// One that was expected has come.
+    pub(super) fn push(&mut self, prompt: Prompt, model: &PrefillModel) {
+        self.waiting
+            .push_back((prompt, prompt.computed_tokens(model)));
     }
 
     /// Takes a batch where none is being computed. Answers how many seconds it takes.
     pub(super) fn form_batch(&mut self, model: &PrefillModel) -> Option<f64> {
-        if !self.batch.is_empty() || self.waiting.is_empty() {
+        if self.computing || self.waiting.is_empty() {
             return None;
         }
         let warm_up = if self.warm {
@@ -62,21 +80,25 @@ impl PrefillSide {
         } else {
             model.warm_up_seconds(self.waiting.len() as u32)
         };
-        self.warm = true;
+        (self.warm, self.computing) = (true, true);
+        let budget = f64::from(model.max_batch_tokens.max(1));
         let mut tokens = 0.0;
-        while let Some(next) = self.waiting.front() {
-            let more = next.computed_tokens(model);
-            if !self.batch.is_empty() && tokens + more > f64::from(model.max_batch_tokens) {
+        while let Some((_, left)) = self.waiting.front_mut() {
+            let part = left.min(budget - tokens);
+            tokens += part;
+            *left -= part;
+            if *left > 0.0 {
                 break;
             }
-            tokens += more;
-            self.batch.extend(self.waiting.pop_front());
+            let whole = self.waiting.pop_front();
+            self.batch.extend(whole.map(|(prompt, _)| prompt));
         }
         Some(warm_up + model.batch_seconds(tokens.round() as u64))
     }
 
     /// The batch is computed: its KV waits to be sent. Answers how many prompts there were.
     pub(super) fn computed(&mut self) -> usize {
+        self.computing = false;
         let computed = self.batch.len();
         for prompt in self.batch.drain(..) {
             self.pending_tokens -= u64::from(prompt.job.prompt_tokens);
@@ -103,21 +125,15 @@ impl PrefillSide {
         if let Some(at) = self
             .waiting
             .iter()
-            .position(|prompt| prompt.request == request)
-            && let Some(prompt) = self.waiting.remove(at)
+            .position(|(prompt, _)| prompt.request == request)
+            && let Some((prompt, _)) = self.waiting.remove(at)
         {
             self.pending_tokens -= u64::from(prompt.job.prompt_tokens);
         }
     }
 
     /// Loses everything.
-    pub(super) fn die(&mut self) -> Vec<Prompt> {
-        let Self {
-            waiting,
-            batch,
-            sending,
-            ..
-        } = std::mem::take(self);
-        waiting.into_iter().chain(batch).chain(sending).collect()
+    pub(super) fn die(&mut self) {
+        *self = Self::default();
     }
 }

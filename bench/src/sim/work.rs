@@ -5,11 +5,18 @@ use std::time::Duration;
 use super::decode::Sequence;
 use super::events::Event;
 use super::outcome::End;
+use super::prefill::Prompt;
 use super::world::{World, seconds};
 
 impl World<'_> {
     /// Begins what can begin at the workers that were touched.
     pub(super) fn start_work(&mut self) {
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for position in std::mem::take(&mut self.touched) {
+            self.touched.push(position);
+            self.give_space(position);
+        }
         self.touched.sort_unstable();
         self.touched.dedup();
         for position in std::mem::take(&mut self.touched) {
@@ -35,6 +42,22 @@ impl World<'_> {
                 };
                 self.agenda.add(now.after(took), stepped);
             }
+        }
+    }
+
+    /// Prompts for which decode has space now go to their prefill workers.
+    fn give_space(&mut self, position: usize) {
+        let model = &self.setup.model;
+        for request in self.workers[position].decode.preallocate(&model.decode) {
+            let granted = &self.requests[request];
+            let prompt = Prompt {
+                request,
+                attempt: granted.attempt,
+                job: granted.job,
+            };
+            let prefill = granted.prefill;
+            self.workers[prefill].prefill.push(prompt, &model.prefill);
+            self.touched.push(prefill);
         }
     }
 
@@ -81,7 +104,9 @@ impl World<'_> {
         landed.first_token = Some(self.now);
         let (job, decode) = (landed.job, landed.decode);
         self.leave_prefill(request);
+        self.touched.push(decode);
         if job.output_tokens <= 1 {
+            self.workers[decode].decode.release(request);
             self.end(request, End::Completed);
             return;
         }
@@ -91,7 +116,6 @@ impl World<'_> {
             remaining: u64::from(job.output_tokens) - 1,
             last_token: self.now,
         });
-        self.touched.push(decode);
     }
 
     pub(super) fn stepped(&mut self, position: usize) {
