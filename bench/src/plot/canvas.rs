@@ -19,8 +19,8 @@ pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
 pub(super) const GRID: RGBColor = RGBColor(222, 222, 222);
 
 /// Pixels above the chart: the title's line and the legend's.
-const TITLE_HEIGHT: u32 = 48;
-const LEGEND_HEIGHT: u32 = 34;
+const TITLE_HEIGHT: i32 = 48;
+const LEGEND_HEIGHT: i32 = 34;
 const MARGIN: i32 = 24;
 const SWATCH: i32 = 16;
 
@@ -68,7 +68,7 @@ pub(super) fn header<DB: DrawingBackend>(
     series: &[&str],
 ) -> Result<Root<DB>, DrawingAreaErrorKind<DB::ErrorType>> {
     let (top, rest) = root.split_vertically(TITLE_HEIGHT);
-    let middle = TITLE_HEIGHT as i32 / 2;
+    let middle = TITLE_HEIGHT / 2;
     top.draw(&Text::new(title.to_owned(), (MARGIN, middle), left(26)))?;
     let (line, chart) = rest.split_vertically(LEGEND_HEIGHT);
     legend(&line, series)?;
@@ -76,7 +76,7 @@ pub(super) fn header<DB: DrawingBackend>(
 }
 
 fn legend<DB: DrawingBackend>(line: &Root<DB>, series: &[&str]) -> Drawn<DB> {
-    let middle = LEGEND_HEIGHT as i32 / 2;
+    let middle = LEGEND_HEIGHT / 2;
     let mut x = MARGIN;
     for (index, name) in series.iter().enumerate() {
         let corners = [(x, middle - SWATCH / 2), (x + SWATCH, middle + SWATCH / 2)];
@@ -88,7 +88,7 @@ fn legend<DB: DrawingBackend>(line: &Root<DB>, series: &[&str]) -> Drawn<DB> {
             (x + SWATCH + 8, middle),
             style,
         ))?;
-        x += SWATCH + 8 + width as i32 + 28;
+        x += SWATCH + 8 + width.cast_signed() + 28;
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use plotters::{
 use super::{Drawn, Picture, Root, canvas};
 
 /// Pixels.
-const SMALLEST_MARK: i32 = 4;
-const LARGEST_MARK: i32 = 16;
+const SMALLEST_MARK: u32 = 4;
+const LARGEST_MARK: u32 = 16;
 
 pub(super) struct Lines<'a> {
     pub title: &'a str,
@@ -49,7 +49,8 @@ impl Picture for Lines<'_> {
             let stroke = canvas::colour(index).stroke_width(3);
             chart.draw_series(LineSeries::new(finite(), stroke))?;
             // Smaller from series to series: where points meet, all their colours are seen.
-            let radius = SMALLEST_MARK + 2 * (self.series.len() - 1 - index) as i32;
+            let above = u32::try_from(self.series.len() - 1 - index).unwrap_or(u32::MAX);
+            let radius = above.saturating_mul(2).saturating_add(SMALLEST_MARK);
             let mark = |point| Circle::new(point, radius.min(LARGEST_MARK), canvas::fill(index));
             chart.draw_series(finite().map(mark))?;
         }

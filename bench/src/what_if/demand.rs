@@ -112,7 +112,7 @@ mod tests {
         };
         let split = |prefill, decode| Split { prefill, decode };
         let loads = [(1, 3), (2, 2), (3, 1)].map(|(p, d)| demand.load(split(p, d)));
-        assert_eq!(loads, [3.0, 1.5, 2.0]);
+        assert_eq!(loads.to_vec(), [3.0, 1.5, 2.0]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn times_are_read_with_and_without_an_offset() {
-        let expected = 1_700_158_623.97996;
+        let expected = 1_700_158_623.979_96;
         for text in [
             "2023-11-16 18:17:03.9799600",
             "2023-11-16 18:17:03.97996+00:00",
