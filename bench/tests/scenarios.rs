@@ -14,8 +14,10 @@ fn folder() -> PathBuf {
 
 /// In the order of their names.
 fn scenarios() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder()).unwrap();
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let entries = std::fs::read_dir(folder()).expect("the folder comes with the crate");
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("its entries can be read").path())
+        .collect();
     paths.retain(|path| {
         path.extension()
             .is_some_and(|extension| extension == "toml")

@@ -15,7 +15,7 @@ fn what_if(trace: &Path, out: &Path, more: &[&str]) -> Output {
         .arg(out)
         .args(more)
         .output()
-        .unwrap()
+        .expect("the program was built with this test")
 }
 
 #[test]
