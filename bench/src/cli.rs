@@ -6,8 +6,10 @@ pub use telemetry::{AccuracyArgs, CostArgs};
 
 use crate::{
     load::{self, Endpoints, Load, Streaming},
+    scenario::{ScenarioError, cli::SimArgs},
     serve::{self, Served, StartError},
     telemetry::MeasureError,
+    what_if::cli::{WhatIfArgs, WhatIfError},
 };
 use clap::{Args, Parser, Subcommand};
 use simulated_worker::{Config, Role, Rule, Timing};
@@ -33,6 +35,10 @@ pub enum Command {
     TelemetryAccuracy(AccuracyArgs),
     /// Measure what a router pays for measuring streams (Linux)
     TelemetryCost(CostArgs),
+    /// Simulate a fleet in virtual time
+    Sim(SimArgs),
+    /// Find the split for recorded traffic, and what moving workers could add
+    WhatIf(WhatIfArgs),
 }
 
 /// Why a command could not do its work.
@@ -42,6 +48,8 @@ pub enum CliError {
     Signals(io::Error),
     Load(load::LoadError),
     Measure(MeasureError),
+    Scenario(ScenarioError),
+    WhatIf(WhatIfError),
 }
 
 impl fmt::Display for CliError {
@@ -51,6 +59,8 @@ impl fmt::Display for CliError {
             Self::Signals(error) => write!(f, "cannot listen for signals: {error}"),
             Self::Load(error) => error.fmt(f),
             Self::Measure(error) => error.fmt(f),
+            Self::Scenario(error) => error.fmt(f),
+            Self::WhatIf(error) => error.fmt(f),
         }
     }
 }

@@ -7,10 +7,15 @@ pub mod cli;
 pub mod exposition;
 mod get;
 pub mod load;
+pub mod plot;
 pub mod router;
+pub mod scenario;
 pub mod serve;
 pub mod sim;
+pub mod split;
 pub mod telemetry;
+pub mod text_table;
+pub mod what_if;
 pub mod workload;
 
 pub use get::GetError;

@@ -1,7 +1,7 @@
 //! `pd-bench`: see `pd-bench --help`.
 
 use clap::Parser;
-use pd_bench::cli::{Cli, Command};
+use pd_bench::cli::{Cli, CliError, Command};
 use std::process::ExitCode;
 
 #[tokio::main]
@@ -12,6 +12,8 @@ async fn main() -> ExitCode {
         Command::Load(args) => args.run().await,
         Command::TelemetryAccuracy(args) => args.run().await,
         Command::TelemetryCost(args) => args.run().await,
+        Command::Sim(args) => args.run().map_err(CliError::Scenario),
+        Command::WhatIf(args) => args.run().map_err(CliError::WhatIf),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("pd-bench: {error}");

@@ -1,0 +1,220 @@
+//! A scenario's keys, with units last in their names, and what they mean to the simulator.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use policies::{
+    model::WorkerModel, queue::QueueOrder, ratio::Split, route::PolicyKind, time::Timestamp,
+    worker::Role,
+};
+use serde::Deserialize;
+
+use super::{Scenario, ValueError};
+use crate::{
+    sim::{Dispatch, Failure, RoleChange, Setup, Slo},
+    split,
+    workload::WorkloadSpec,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScenarioFile {
+    description: String,
+    fleet: Fleet,
+    #[serde(default)]
+    routing: Routing,
+    #[serde(default)]
+    slo: Targets,
+    workload: WorkloadSpec,
+    /// Launchers by name.
+    #[serde(default)]
+    launchers: BTreeMap<String, Launcher>,
+    #[serde(default)]
+    role_changes: Vec<Change>,
+    #[serde(default)]
+    failures: Vec<WorkerFailure>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fleet {
+    splits: Vec<String>,
+    /// Whether the workers have had their first batch already.
+    #[serde(default = "warm")]
+    warm: bool,
+}
+
+fn warm() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Routing {
+    prefill: PolicyKind,
+    decode: PolicyKind,
+    /// Where absent, requests go straight to the workers and wait there.
+    queue: Option<Queue>,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            prefill: PolicyKind::RoundRobin,
+            decode: PolicyKind::RoundRobin,
+            queue: None,
+        }
+    }
+}
+
+/// Requests wait in the router while every prefill worker has this much before it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Queue {
+    order: QueueOrder,
+    pending_tokens: u64,
+}
+
+/// The router's own defaults.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Targets {
+    ttft_ms: u64,
+    itl_ms: u64,
+}
+
+impl Default for Targets {
+    fn default() -> Self {
+        Self {
+            ttft_ms: 2000,
+            itl_ms: 25,
+        }
+    }
+}
+
+/// What changes a worker's role, by what it costs: how long a worker that has nothing left to do is away.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Launcher {
+    dark_s: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    at_s: f64,
+    from: Role,
+    launcher: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkerFailure {
+    at_s: f64,
+    worker: usize,
+    down_s: f64,
+}
+
+impl ScenarioFile {
+    pub(super) fn into_scenario(self, folder: PathBuf) -> Result<Scenario, ValueError> {
+        let splits = self.splits()?;
+        let setup = Setup {
+            prefill_policy: self.routing.prefill,
+            decode_policy: self.routing.decode,
+            dispatch: self.dispatch(),
+            slo: Slo {
+                ttft: Duration::from_millis(self.slo.ttft_ms),
+                itl: Duration::from_millis(self.slo.itl_ms),
+            },
+            warm: self.fleet.warm,
+            changes: self.changes()?,
+            failures: self.failures(&splits)?,
+            // Split and seed are those of each run.
+            ..Setup::study(WorkerModel::default(), 0, 0)
+        };
+        Ok(Scenario {
+            description: self.description,
+            splits,
+            setup,
+            workload: self.workload,
+            folder,
+        })
+    }
+
+    fn splits(&self) -> Result<Vec<Split>, ValueError> {
+        let splits = self.fleet.splits.iter().map(|text| split::parse(text));
+        let splits = splits
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(ValueError::Split)?;
+        if splits.is_empty() {
+            return Err(ValueError::NoSplit);
+        }
+        Ok(splits)
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        match &self.routing.queue {
+            None => Dispatch::AtOnce,
+            Some(queue) => Dispatch::WhenThereIsRoom {
+                order: queue.order,
+                pending_tokens: queue.pending_tokens,
+            },
+        }
+    }
+
+    fn changes(&self) -> Result<Vec<RoleChange>, ValueError> {
+        self.role_changes
+            .iter()
+            .map(|change| {
+                if change.from == Role::Regular {
+                    return Err(ValueError::Role);
+                }
+                Ok(RoleChange {
+                    at: moment("role_changes.at_s", change.at_s)?,
+                    from: change.from,
+                    dark: seconds("launchers.dark_s", self.launcher(change)?.dark_s)?,
+                })
+            })
+            .collect()
+    }
+
+    fn launcher(&self, change: &Change) -> Result<&Launcher, ValueError> {
+        self.launchers
+            .get(&change.launcher)
+            .ok_or_else(|| ValueError::UnknownLauncher {
+                named: change.launcher.clone(),
+                known: self.launchers.keys().cloned().collect(),
+            })
+    }
+
+    fn failures(&self, splits: &[Split]) -> Result<Vec<Failure>, ValueError> {
+        let known = |worker: usize, split: &Split| worker < (split.prefill + split.decode) as usize;
+        self.failures
+            .iter()
+            .map(|failure| {
+                let worker = failure.worker;
+                if let Some(split) = splits.iter().find(|split| !known(worker, split)) {
+                    let split = *split;
+                    return Err(ValueError::UnknownWorker { worker, split });
+                }
+                Ok(Failure {
+                    at: moment("failures.at_s", failure.at_s)?,
+                    worker,
+                    down: seconds("failures.down_s", failure.down_s)?,
+                })
+            })
+            .collect()
+    }
+}
+
+fn moment(key: &'static str, found: f64) -> Result<Timestamp, ValueError> {
+    Ok(Timestamp::ZERO.after(seconds(key, found)?))
+}
+
+/// A year at most: more is a slip, and sums of it stay far from overflowing.
+fn seconds(key: &'static str, found: f64) -> Result<Duration, ValueError> {
+    if (0.0..=365.0 * 86_400.0).contains(&found) {
+        Ok(Duration::from_secs_f64(found))
+    } else {
+        Err(ValueError::Seconds { key, found })
+    }
+}
