@@ -105,7 +105,7 @@ impl fmt::Display for ValueError {
             Self::Role => f.write_str("role_changes.from: expected prefill or decode"),
             Self::UnknownLauncher { named, known } => write!(
                 f,
-                "role_changes.launcher: '{named}' is not in launchers ({})",
+                "launcher: '{named}' is not in launchers ({})",
                 known.join(", ")
             ),
             Self::UnknownWorker { worker, split } => write!(

@@ -3,14 +3,18 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use policies::{
-    model::WorkerModel, queue::QueueOrder, ratio::Split, route::PolicyKind, time::Timestamp,
+    model::WorkerModel,
+    queue::QueueOrder,
+    ratio::{ControllerSettings, GuardrailSettings, Split, ThresholdSettings},
+    route::PolicyKind,
+    time::Timestamp,
     worker::Role,
 };
 use serde::Deserialize;
 
 use super::{Scenario, ValueError};
 use crate::{
-    sim::{Dispatch, Failure, RoleChange, Setup, Slo},
+    sim::{Control, Dispatch, Failure, PlannerKind, RoleChange, Setup, Slo},
     split,
     workload::WorkloadSpec,
 };
@@ -30,6 +34,8 @@ pub(super) struct ScenarioFile {
     launchers: BTreeMap<String, Launcher>,
     #[serde(default)]
     role_changes: Vec<Change>,
+    /// Who decides about the split; where absent, it stays.
+    control: Option<Planning>,
     #[serde(default)]
     failures: Vec<WorkerFailure>,
 }
@@ -100,6 +106,20 @@ struct Launcher {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Planning {
+    planner: Planner,
+    launcher: String,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum Planner {
+    Threshold,
+    Controller,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Change {
     at_s: f64,
     from: Role,
@@ -127,6 +147,7 @@ impl ScenarioFile {
             },
             warm: self.fleet.warm,
             changes: self.changes()?,
+            control: self.control()?,
             failures: self.failures(&splits)?,
             // Split and seed are those of each run.
             ..Setup::study(WorkerModel::default(), 0, 0)
@@ -171,19 +192,44 @@ impl ScenarioFile {
                 Ok(RoleChange {
                     at: moment("role_changes.at_s", change.at_s)?,
                     from: change.from,
-                    dark: seconds("launchers.dark_s", self.launcher(change)?.dark_s)?,
+                    dark: self.dark(&change.launcher)?,
                 })
             })
             .collect()
     }
 
-    fn launcher(&self, change: &Change) -> Result<&Launcher, ValueError> {
-        self.launchers
-            .get(&change.launcher)
-            .ok_or_else(|| ValueError::UnknownLauncher {
-                named: change.launcher.clone(),
-                known: self.launchers.keys().cloned().collect(),
-            })
+    fn control(&self) -> Result<Option<Control>, ValueError> {
+        let Some(planning) = &self.control else {
+            return Ok(None);
+        };
+        let dark = self.dark(&planning.launcher)?;
+        let (ttft, itl) = (self.slo.ttft_ms, self.slo.itl_ms);
+        let planner = match planning.planner {
+            Planner::Threshold => PlannerKind::Threshold(ThresholdSettings {
+                ttft_seconds: ttft as f64 / 1000.0,
+                itl_seconds: itl as f64 / 1000.0,
+                ..ThresholdSettings::default()
+            }),
+            Planner::Controller => PlannerKind::Controller(ControllerSettings {
+                dark,
+                ..ControllerSettings::default()
+            }),
+        };
+        Ok(Some(Control {
+            planner,
+            guardrails: GuardrailSettings::default(),
+            dark,
+        }))
+    }
+
+    /// How long a worker is away that `launcher` changes the role of.
+    fn dark(&self, launcher: &str) -> Result<Duration, ValueError> {
+        let known = self.launchers.get(launcher);
+        let launcher = known.ok_or_else(|| ValueError::UnknownLauncher {
+            named: launcher.to_owned(),
+            known: self.launchers.keys().cloned().collect(),
+        })?;
+        seconds("launchers.dark_s", launcher.dark_s)
     }
 
     fn failures(&self, splits: &[Split]) -> Result<Vec<Failure>, ValueError> {
