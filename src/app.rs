@@ -19,8 +19,11 @@ use self::background::Inboxes;
 use self::listeners::Listeners;
 use crate::admin::AdminState;
 use crate::clock::Clock;
-use crate::config::{Config, Mode};
+use crate::config::{ClusterSettings, Config, Mode};
 use crate::control::removal;
+use crate::launch::process::{
+    Patience, ProcessLauncher, ProcessSettings, StartError as LaunchStartError, Supervisor, Surroundings,
+};
 use crate::live::Live;
 use crate::proxy::{Admission, Policies, Proxy, abort};
 use crate::server::{self, BindError, Ending, TlsError};
@@ -43,6 +46,7 @@ pub enum StartError {
     Worker(AddError),
     Traces(TraceError),
     RequestLog(RequestLogError),
+    Launch(LaunchStartError),
 }
 
 impl fmt::Display for StartError {
@@ -55,6 +59,7 @@ impl fmt::Display for StartError {
             Self::Worker(cause) => cause.fmt(f),
             Self::Traces(cause) => cause.fmt(f),
             Self::RequestLog(cause) => cause.fmt(f),
+            Self::Launch(cause) => cause.fmt(f),
         }
     }
 }
@@ -65,6 +70,8 @@ impl Error for StartError {}
 pub struct App {
     config: Arc<Config>,
     proxy: Arc<Proxy>,
+    /// Where there is a cluster file: starts workers in another role.
+    launcher: Option<ProcessLauncher>,
     listeners: Listeners,
     router: Router,
     metrics_router: Router,
@@ -100,6 +107,20 @@ impl App {
         for spec in &specs {
             registry.add(spec).map_err(StartError::Worker)?;
         }
+        let launcher = match &config.fleet.cluster {
+            Some(settings) => {
+                let surroundings = Surroundings {
+                    registry: Arc::clone(&registry),
+                    upstream: upstream.clone(),
+                    metrics: Arc::clone(&telemetry.metrics),
+                };
+                let supervised = supervise(settings, surroundings).await;
+                let (launcher, supervisor) = supervised.map_err(StartError::Launch)?;
+                tasks.spawn(supervisor.run(background.clone()));
+                Some(launcher)
+            }
+            None => None,
+        };
 
         let (aborter, aborts) = abort::channel();
         let (suspects, suspected) = mpsc::channel(SUSPECTS);
@@ -139,6 +160,7 @@ impl App {
             metrics_router: routes::metrics_port(Arc::clone(&proxy)),
             config,
             proxy,
+            launcher,
             listeners,
             live,
             tasks,
@@ -156,6 +178,10 @@ impl App {
 
     pub fn proxy(&self) -> &Arc<Proxy> {
         &self.proxy
+    }
+
+    pub fn launcher(&self) -> Option<&ProcessLauncher> {
+        self.launcher.as_ref()
     }
 
     /// What runs, for whoever started it.
@@ -189,10 +215,11 @@ impl App {
                 "adaptive-router: {} prefill and {} decode workers{}, policies {} and {}\n",
                 set.count(Role::Prefill),
                 set.count(Role::Decode),
-                if fleet.simulate.is_some() {
-                    " (simulated, in this process)"
-                } else {
-                    ""
+                match (&fleet.simulate, &fleet.cluster) {
+                    (Some(_), _) => " (simulated, in this process)".to_owned(),
+                    (None, Some(settings)) =>
+                        format!(" (logs in {})", settings.state_dir.display()),
+                    (None, None) => String::new(),
                 },
                 routing.prefill.as_str(),
                 routing.decode.as_str(),
@@ -261,6 +288,20 @@ fn registry(
         }
         telemetry.notice(clock.now(), &notice);
     }))
+}
+
+async fn supervise(
+    settings: &ClusterSettings,
+    surroundings: Surroundings,
+) -> Result<(ProcessLauncher, Supervisor), LaunchStartError> {
+    let processes = ProcessSettings {
+        state_dir: settings.state_dir.clone(),
+        stop_timeout: settings.stop_timeout,
+        stop_on_exit: settings.stop_on_exit,
+        patience: Patience::default(),
+        log_bytes: ProcessSettings::LOG_BYTES,
+    };
+    Supervisor::start(Arc::clone(&settings.cluster), surroundings, processes).await
 }
 
 fn telemetry(config: &Config, clock: Clock) -> Result<Arc<Telemetry>, RequestLogError> {

@@ -26,6 +26,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use policies::worker::Role;
+use xxhash_rust::xxh3::xxh3_64;
 
 use self::command::Launch;
 pub use self::command::LaunchCommand;
@@ -138,6 +139,12 @@ impl Cluster {
     /// The command that starts `worker` in `role`.
     pub fn command(&self, worker: &ClusterWorker, role: Role) -> LaunchCommand {
         worker.launch.command(worker, role)
+    }
+
+    /// Another text for other command lines of `worker`, in whichever role.
+    pub fn fingerprint(&self, worker: &ClusterWorker) -> String {
+        let lines = [Role::Prefill, Role::Decode].map(|role| self.command(worker, role));
+        format!("{:016x}", xxh3_64(format!("{lines:?}").as_bytes()))
     }
 
     /// Every command line of the workers that the router starts, in both roles, to be read or copied into a shell.

@@ -16,6 +16,7 @@ mod admission;
 mod auth;
 mod breaker;
 mod cli;
+mod cluster;
 mod env;
 mod error;
 mod file;
@@ -45,6 +46,7 @@ use clap::parser::ValueSource;
 pub use self::admission::{AdmissionSettings, Limit};
 pub use self::auth::{AuthSettings, ControlPlaneKey, ControlPlaneRole};
 pub use self::breaker::BreakerSettings;
+pub use self::cluster::ClusterSettings;
 pub use self::error::{ConfigError, Conflict, FileProblem, Source};
 pub use self::fleet::{FleetSettings, Mode, SimulateSettings};
 pub use self::health::HealthSettings;
@@ -168,16 +170,17 @@ fn parse_below(tokens: &[OsString], source: &Source) -> Result<ArgMatches, Confi
 fn conclude(matches: &ArgMatches) -> Result<Parsed, ConfigError> {
     let flags = cli::read(matches, &Source::CommandLine)?;
     let print = flags.print_config;
-    let config = flags.conclude().map_err(ConfigError::Conflict)?;
-    Ok(if print {
-        Parsed::Print(print::toml(matches))
-    } else {
-        Parsed::Run(Box::new(config))
+    let print_commands = flags.fleet.cluster.print_launch_commands;
+    let config = flags.conclude()?;
+    Ok(match &config.fleet.cluster {
+        _ if print => Parsed::Print(print::toml(matches)),
+        Some(settings) if print_commands => Parsed::Print(settings.cluster.launch_commands()),
+        Some(_) | None => Parsed::Run(Box::new(config)),
     })
 }
 
 impl Flags {
-    fn conclude(self) -> Result<Config, Conflict> {
+    fn conclude(self) -> Result<Config, ConfigError> {
         let mut ignored = self.without_effect.given;
         let config = Config {
             server: self.server,

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod error;
+pub mod launch;
 pub mod live;
 pub mod logging;
 pub mod proxy;

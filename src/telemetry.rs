@@ -16,7 +16,7 @@ use policies::time::Timestamp;
 use crate::workers::Notice;
 pub use journal::Journal;
 use journal::{Event, Kind};
-pub use metrics::{Buckets, Metrics, RequestLabels};
+pub use metrics::{Buckets, LaunchFamilies, LaunchReason, Metrics, RequestLabels};
 pub use request_log::{RequestLog, RequestLogError};
 pub use requests::{FinishedRequest, FinishedRequests, Outcome, Slo, TokenCount, Verdict};
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue};
 
 use super::cli;
+use crate::cluster::ClusterError;
 
 /// Why the router doesn't start. It has bound nothing yet.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub enum ConfigError {
         path: PathBuf,
         problem: FileProblem,
     },
+    Cluster(ClusterError),
     /// Settings that are fine one by one.
     Conflict(Conflict),
 }
@@ -66,6 +68,8 @@ pub enum Conflict {
     BackoffShrinks,
     WorkerNamedTwice(String),
     SimulateBesideWorkers,
+    ClusterBesideWorkers,
+    CommandsWithoutCluster,
     MiniLbWithoutPd,
     /// The flag that gives them.
     BucketsDoNotRise(&'static str),
@@ -73,6 +77,12 @@ pub enum Conflict {
 }
 
 impl std::error::Error for ConfigError {}
+
+impl From<Conflict> for ConfigError {
+    fn from(conflict: Conflict) -> Self {
+        Self::Conflict(conflict)
+    }
+}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,6 +97,7 @@ impl fmt::Display for ConfigError {
                 )
             }
             Self::File { path, problem } => write!(f, "{}: {problem}", path.display()),
+            Self::Cluster(error) => error.fmt(f),
             Self::Conflict(conflict) => conflict.fmt(f),
         }
     }
@@ -139,6 +150,13 @@ impl fmt::Display for Conflict {
             ),
             Self::SimulateBesideWorkers => f.write_str(
                 "--simulate brings its own workers: leave out --prefill, --decode and --worker-urls, or --simulate",
+            ),
+            Self::ClusterBesideWorkers => f.write_str(
+                "--cluster brings its own workers: leave out --prefill, --decode, --worker-urls and --simulate, or --cluster; \
+                 a worker that somebody else starts can stand in the cluster file, with its url",
+            ),
+            Self::CommandsWithoutCluster => f.write_str(
+                "--print-launch-commands prints what a cluster file starts: name one with --cluster",
             ),
             Self::MiniLbWithoutPd => {
                 f.write_str("--mini-lb is for PD mode: add --pd-disaggregation or leave it out")

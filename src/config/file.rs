@@ -15,7 +15,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 use toml::{Table, Value};
 
-use super::cli;
+use super::{cli, cluster};
 use super::error::{ConfigError, FileProblem};
 use super::tokens::{Given, Shape};
 
@@ -67,7 +67,7 @@ fn find<'a>(command: &'a Command, key: &str) -> Result<&'a Arg, FileProblem> {
 
 /// A file can't name another file, nor ask to be printed.
 fn is_setting(name: &str) -> bool {
-    name != cli::CONFIG && name != cli::PRINT_CONFIG
+    ![cli::CONFIG, cli::PRINT_CONFIG, cluster::PRINT_LAUNCH_COMMANDS].contains(&name)
 }
 
 /// The command line's own idea of what was meant.

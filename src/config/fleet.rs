@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use clap::{ArgAction, Args};
 
-use super::error::Conflict;
+use super::cluster::{ClusterFlags, ClusterSettings};
+use super::error::{ConfigError, Conflict};
 use super::parse;
 use super::prefill::{PrefillUrl, PrefillUrls};
 
@@ -20,6 +21,8 @@ pub struct FleetSettings {
     pub worker_urls: Vec<String>,
     /// Workers to simulate inside the router, instead of the lists above.
     pub simulate: Option<SimulateSettings>,
+    /// Workers to start as processes, instead of the lists above.
+    pub cluster: Option<ClusterSettings>,
 }
 
 /// How many legs a request has.
@@ -76,6 +79,9 @@ pub(super) struct FleetFlags {
 
     #[command(flatten)]
     simulated: SimulateSettings,
+
+    #[command(flatten)]
+    pub(super) cluster: ClusterFlags,
 }
 
 pub(super) const PD: &str = "PD Disaggregation";
@@ -83,16 +89,16 @@ pub(super) const PD: &str = "PD Disaggregation";
 impl FleetFlags {
     /// Lists that the chosen mode has no use for are named in `ignored`, not refused: that is what `sglang_router`
     /// does with them, only that it doesn't say so.
-    pub(super) fn conclude(self, ignored: &mut Vec<String>) -> Result<FleetSettings, Conflict> {
-        self.refuse_workers_beside_simulated_ones()?;
-        let mode = if self.pd_disaggregation || self.simulate {
+    pub(super) fn conclude(self, ignored: &mut Vec<String>) -> Result<FleetSettings, ConfigError> {
+        self.refuse_two_fleets()?;
+        let mode = if self.pd_disaggregation || self.simulate || self.cluster.is_given() {
             Mode::Pd
         } else {
             Mode::Regular
         };
         if self.mini_lb {
             if mode == Mode::Regular {
-                return Err(Conflict::MiniLbWithoutPd);
+                return Err(Conflict::MiniLbWithoutPd.into());
             }
             ignored.push("--mini-lb (this router takes its place)".to_owned());
         }
@@ -102,17 +108,21 @@ impl FleetFlags {
             decode: self.decode,
             worker_urls: self.worker_urls,
             simulate: self.simulate.then_some(self.simulated),
+            cluster: self.cluster.conclude(ignored)?,
         };
         fleet.drop_what_the_mode_does_not_use(ignored);
         fleet.refuse_a_worker_named_twice()?;
         Ok(fleet)
     }
 
-    fn refuse_workers_beside_simulated_ones(&self) -> Result<(), Conflict> {
+    fn refuse_two_fleets(&self) -> Result<(), Conflict> {
         let named =
             !(self.prefill.0.is_empty() && self.decode.is_empty() && self.worker_urls.is_empty());
         if self.simulate && named {
             return Err(Conflict::SimulateBesideWorkers);
+        }
+        if self.cluster.is_given() && (named || self.simulate) {
+            return Err(Conflict::ClusterBesideWorkers);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches};
 use toml::Value;
 
 use super::tokens::Shape;
-use super::{cli, without_effect};
+use super::{cli, cluster, without_effect};
 
 /// The whole file.
 ///
@@ -38,7 +38,7 @@ fn line(arg: &Arg, matches: &ArgMatches) -> Option<String> {
     let long = arg.get_long()?;
     let source = matches.value_source(arg.get_id().as_str())?;
     let is_default = source == ValueSource::DefaultValue;
-    if long == cli::CONFIG || long == cli::PRINT_CONFIG {
+    if [cli::CONFIG, cli::PRINT_CONFIG, cluster::PRINT_LAUNCH_COMMANDS].contains(&long) {
         return None;
     }
     if is_default && without_effect::contains(long) {

