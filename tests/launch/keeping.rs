@@ -1,11 +1,13 @@
 //! Starts, crashes, role changes and removals under one router.
 
+use std::time::Instant;
+
 use adaptive_router::launch::process::LaunchError;
 use adaptive_router::telemetry::LaunchReason;
 use policies::lifecycle::{WorkerEvent as E, WorkerState as S};
 use policies::worker::{Role, WorkerId};
 
-use super::rig::{Folder, kill, runs, until};
+use super::rig::{Folder, STOP_TIMEOUT, kill, runs, until};
 
 /// The worker is started again after its main process `before`, and runs.
 async fn started_after(folder: &Folder, worker: &str, before: i32) -> (i32, i32, String) {
@@ -128,8 +130,9 @@ async fn a_worker_that_ignores_sigterm_is_killed() {
     let folder = Folder::new("stubborn");
     let router = folder.route().await.unwrap();
     let (main, child, _) = started_after(&folder, "a", 0).await;
-    folder.behave("");
+    let began = Instant::now();
     router.launcher.restart(router.id(0), Role::Decode).await.unwrap();
+    assert!(began.elapsed() >= STOP_TIMEOUT, "it was asked first");
     assert!(!runs(main) && !runs(child));
     router.stop().await;
 }
@@ -138,6 +141,9 @@ async fn a_worker_that_ignores_sigterm_is_killed() {
 async fn a_worker_that_failed_and_runs_on_is_started_anew() {
     let folder = Folder::new("");
     let router = folder.route().await.unwrap();
+    let launches = &router.surroundings.metrics.launches;
+    let worker = router.member(0).worker;
+    until("the start is counted", || launches.count(&worker, LaunchReason::Start) == 1).await;
     let (main, ..) = started_after(&folder, "a", 0).await;
     router.apply(router.id(0), &[E::GaveUp]);
     started_after(&folder, "a", main).await;

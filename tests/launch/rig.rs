@@ -23,15 +23,17 @@ use tokio_util::sync::CancellationToken;
 /// Longer than anything takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// A main process with a child. It writes down who they are and in which role, then does what the folder's `mode` says.
 const SCRIPT: &str = r#"
+mode=$(cat "$DIR/mode")
+case $mode in stubborn) trap '' TERM ;; *) trap 'exit 0' TERM ;; esac
 sleep 600 & child=$!
 echo "$$ $child $1" > "$DIR/$2.new" && mv "$DIR/$2.new" "$DIR/$2"
-case "$(cat "$DIR/mode")" in
+case $mode in
     crash) exit 3 ;;
-    stubborn) trap '' TERM ;;
     chatty) while :; do echo 0123456789; done ;;
-    *) trap 'exit 0' TERM ;;
 esac
 wait $child
 exit 4
@@ -105,7 +107,7 @@ impl Folder {
         };
         let settings = ProcessSettings {
             state_dir: self.state_dir(),
-            stop_timeout: Duration::from_millis(500),
+            stop_timeout: STOP_TIMEOUT,
             stop_on_exit,
             patience: Patience {
                 first_pause: Duration::from_millis(10),

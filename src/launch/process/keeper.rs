@@ -79,6 +79,10 @@ impl Keeper {
     }
 
     async fn work(&mut self) {
+        if let Some(identity) = self.running.as_ref().map(|running| running.identity) {
+            // A process that was taken over may have been found by its environment alone.
+            self.note(|record| record.process = Some(identity)).await;
+        }
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
