@@ -22,7 +22,8 @@ use crate::clock::Clock;
 use crate::config::{ClusterSettings, Config, Mode};
 use crate::control::removal;
 use crate::launch::process::{
-    Patience, ProcessLauncher, ProcessSettings, StartError as LaunchStartError, Supervisor, Surroundings,
+    Patience, ProcessLauncher, ProcessSettings, StartError as LaunchStartError, Supervisor,
+    Surroundings,
 };
 use crate::live::Live;
 use crate::proxy::{Admission, Policies, Proxy, abort};

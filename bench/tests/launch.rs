@@ -144,7 +144,11 @@ impl Router {
                 let state = |place| {
                     let member = self.member(place);
                     let trouble = member.worker.metadata().trouble.clone();
-                    format!("w{place} {:?} {trouble:?}\n{}\n", member.state, folder.log(place))
+                    format!(
+                        "w{place} {:?} {trouble:?}\n{}\n",
+                        member.state,
+                        folder.log(place)
+                    )
                 };
                 format!("all serve\n{}", (0..3).map(state).collect::<String>())
             },
@@ -155,7 +159,13 @@ impl Router {
     /// Requests that check every answer, all of which have to be right.
     async fn is_right(&self) {
         let status = tokio::process::Command::new(env!("CARGO_BIN_EXE_pd-bench"))
-            .args(["load", "--url", &self.url, "--requests=20", "--concurrency=4"])
+            .args([
+                "load",
+                "--url",
+                &self.url,
+                "--requests=20",
+                "--concurrency=4",
+            ])
             .stdout(std::process::Stdio::null())
             .status()
             .await
@@ -173,7 +183,11 @@ impl Router {
         let bootstrap = self.member(place).bootstrap;
         assert!(self.registry.set_role(id, role, &bootstrap));
         // Instead of a verification: checked like one that starts.
-        for event in [WorkerEvent::Switched, WorkerEvent::GaveUp, WorkerEvent::Relaunched] {
+        for event in [
+            WorkerEvent::Switched,
+            WorkerEvent::GaveUp,
+            WorkerEvent::Relaunched,
+        ] {
             self.registry.apply(id, event).unwrap();
         }
     }
@@ -192,7 +206,11 @@ impl Router {
 async fn until(is_so: impl Fn() -> bool, what: impl Fn() -> String) {
     let deadline = Instant::now() + DEADLINE;
     while !is_so() {
-        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {}", what());
+        assert!(
+            Instant::now() < deadline,
+            "not within {DEADLINE:?}: {}",
+            what()
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -232,10 +250,19 @@ async fn killed_workers_come_back_and_a_role_change_leaves_nothing_behind() {
     router.is_right().await;
 
     // The main process, whose server holds the ports on; then the scheduler, which takes the main process along.
-    for (place, victim) in [(0, None), (1, Some(scheduler_of))] {
+    for (place, whose) in [(0, "main"), (1, "scheduler")] {
         let main = folder.main_of(place).unwrap();
-        kill(victim.map_or(main, |of: fn(i32) -> i32| of(main)), Signal::KILL);
-        until(|| folder.main_of(place).is_some_and(|now| now != main), || "it is started again".into()).await;
+        let victim = if whose == "main" {
+            main
+        } else {
+            scheduler_of(main)
+        };
+        kill(victim, Signal::KILL);
+        until(
+            || folder.main_of(place).is_some_and(|now| now != main),
+            || "it is started again".into(),
+        )
+        .await;
         assert_eq!(group_of(main), [0; 0]);
         router.all_serve(&folder).await;
     }
@@ -267,7 +294,11 @@ async fn the_next_router_serves_with_the_same_processes_in_their_live_roles() {
     let path = folder.path.join("cluster.toml.state/workers.json");
     router.die().await;
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("\"role\": \"prefill\"", "\"role\": \"decode\"")).unwrap();
+    fs::write(
+        &path,
+        text.replace("\"role\": \"prefill\"", "\"role\": \"decode\""),
+    )
+    .unwrap();
 
     let router = Router::start(&folder, &["--stop-workers-on-exit"]).await;
     let roles = [0, 1, 2].map(|place| router.member(place).role);
@@ -288,7 +319,10 @@ fn the_stand_in_refuses_what_sglang_refuses() {
         let output = std::process::Command::new("python3")
             .args(["-m", "sglang.launch_server"])
             .args(flags)
-            .env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/stand-in"))
+            .env(
+                "PYTHONPATH",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/stand-in"),
+            )
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(2), "{flags:?}");

@@ -15,9 +15,9 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 use toml::{Table, Value};
 
-use super::{cli, cluster};
 use super::error::{ConfigError, FileProblem};
 use super::tokens::{Given, Shape};
+use super::{cli, cluster};
 
 /// What the file sets.
 pub(super) fn given(path: &Path) -> Result<Given, ConfigError> {
@@ -67,7 +67,12 @@ fn find<'a>(command: &'a Command, key: &str) -> Result<&'a Arg, FileProblem> {
 
 /// A file can't name another file, nor ask to be printed.
 fn is_setting(name: &str) -> bool {
-    ![cli::CONFIG, cli::PRINT_CONFIG, cluster::PRINT_LAUNCH_COMMANDS].contains(&name)
+    ![
+        cli::CONFIG,
+        cli::PRINT_CONFIG,
+        cluster::PRINT_LAUNCH_COMMANDS,
+    ]
+    .contains(&name)
 }
 
 /// The command line's own idea of what was meant.

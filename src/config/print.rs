@@ -38,7 +38,13 @@ fn line(arg: &Arg, matches: &ArgMatches) -> Option<String> {
     let long = arg.get_long()?;
     let source = matches.value_source(arg.get_id().as_str())?;
     let is_default = source == ValueSource::DefaultValue;
-    if [cli::CONFIG, cli::PRINT_CONFIG, cluster::PRINT_LAUNCH_COMMANDS].contains(&long) {
+    if [
+        cli::CONFIG,
+        cli::PRINT_CONFIG,
+        cluster::PRINT_LAUNCH_COMMANDS,
+    ]
+    .contains(&long)
+    {
         return None;
     }
     if is_default && without_effect::contains(long) {

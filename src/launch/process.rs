@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::crashes::Patience;
 pub use self::error::{LaunchError, StartError};
-pub use self::supervisor::{Surroundings, Supervisor};
+pub use self::supervisor::{Supervisor, Surroundings};
 
 /// Orders that wait for one worker. Whoever gives one waits for its end, so more than one is rare.
 const ORDERS: usize = 8;
@@ -88,7 +88,11 @@ impl ProcessLauncher {
     /// The worker changed its role in place: the state file says so from now on.
     pub async fn note_role(&self, worker: WorkerId, role: Role) {
         let (done, ended) = oneshot::channel();
-        if self.order(worker, Order::NoteRole { role, done }).await.is_ok() {
+        if self
+            .order(worker, Order::NoteRole { role, done })
+            .await
+            .is_ok()
+        {
             // A keeper that ended has nothing to note.
             let _ = ended.await;
         }

@@ -45,6 +45,8 @@ fn the_printed_configuration_reads_back_as_the_same() {
         "--simulate --policy ratio-controller",
         "--simulate --policy ratio_controller --simulate-prefill 3 --simulate-time-scale 0.001",
         "--pd-disaggregation --prefill http://a:1 9000 --prefill http://b:1 none --prefill http://c:1 --decode http://d:1",
+        "--cluster examples/one-gpu.toml --state-dir /tmp/s --stop-workers-on-exit --worker-stop-timeout-secs 5",
+        "--state-dir /tmp/s",
         "--pd-disaggregation --mini-lb --prefill http://a:1 --decode http://b:1 --host :: --port 0",
         "--prefill http://a:1 --worker-urls http://b:1 http://c:1",
         "--worker-urls --cors-allowed-origins --request-id-headers",
@@ -88,4 +90,11 @@ fn secrets_are_told_of_but_not_printed() {
 #[test]
 fn a_bad_configuration_is_refused_not_printed() {
     parse("--print-config --tls-cert-path a").unwrap_err();
+}
+
+#[test]
+fn the_command_lines_of_a_cluster_file_can_be_looked_at() {
+    let text = printed("--cluster examples/eight-gpus-2p2d.toml --print-launch-commands");
+    let expected = "CUDA_VISIBLE_DEVICES=0,1 python -m sglang.launch_server --model-path";
+    assert!(text.contains(expected), "{text}");
 }

@@ -12,7 +12,9 @@ use super::rig::{Folder, STOP_TIMEOUT, kill, runs, until};
 /// The worker is started again after its main process `before`, and runs.
 async fn started_after(folder: &Folder, worker: &str, before: i32) -> (i32, i32, String) {
     until(&format!("{worker} is started"), || {
-        folder.started(worker).is_some_and(|(main, ..)| main != before)
+        folder
+            .started(worker)
+            .is_some_and(|(main, ..)| main != before)
     })
     .await;
     folder.started(worker).unwrap()
@@ -22,13 +24,19 @@ async fn started_after(folder: &Folder, worker: &str, before: i32) -> (i32, i32,
 async fn every_worker_is_registered_at_once_and_started_in_its_role() {
     let folder = Folder::new("");
     let router = folder.route().await.unwrap();
-    assert_eq!([router.member(0).state, router.member(1).state], [S::Starting; 2]);
+    assert_eq!(
+        [router.member(0).state, router.member(1).state],
+        [S::Starting; 2]
+    );
     let (main, child, role) = started_after(&folder, "a", 0).await;
     assert_eq!(role, "prefill");
     assert!(runs(main) && runs(child));
     assert_eq!(started_after(&folder, "b", 0).await.2, "decode");
     router.stop().await;
-    assert!(runs(main) && runs(child), "workers run on when the router stops");
+    assert!(
+        runs(main) && runs(child),
+        "workers run on when the router stops"
+    );
 }
 
 #[tokio::test]
@@ -43,7 +51,11 @@ async fn a_worker_that_is_killed_is_started_again_and_its_child_is_not_left_behi
     router.state_becomes(0, S::Starting).await;
     let crashes = || {
         let worker = router.member(0).worker;
-        router.surroundings.metrics.launches.count(&worker, LaunchReason::Crash)
+        router
+            .surroundings
+            .metrics
+            .launches
+            .count(&worker, LaunchReason::Crash)
     };
     until("the crash is counted", || crashes() == 1).await;
     router.stop().await;
@@ -65,7 +77,10 @@ async fn a_worker_that_crashes_again_and_again_is_given_up_until_somebody_wants_
     let folder = Folder::new("crash");
     let router = folder.route().await.unwrap();
     let trouble = || router.member(0).worker.metadata().trouble.clone();
-    until("a is given up", || trouble().is_some_and(|text| text.contains("3 crashes"))).await;
+    until("a is given up", || {
+        trouble().is_some_and(|text| text.contains("3 crashes"))
+    })
+    .await;
     assert_eq!(router.member(0).state, S::Failed);
     let worker = router.member(0).worker;
     let launches = &router.surroundings.metrics.launches;
@@ -79,7 +94,11 @@ async fn a_worker_that_crashes_again_and_again_is_given_up_until_somebody_wants_
     until("its last child is gone", || !runs(child)).await;
 
     folder.behave("");
-    router.launcher.restart(router.id(0), Role::Prefill).await.unwrap();
+    router
+        .launcher
+        .restart(router.id(0), Role::Prefill)
+        .await
+        .unwrap();
     router.apply(router.id(0), &[E::Relaunched]);
     assert_eq!(router.member(0).state, S::Starting);
     router.stop().await;
@@ -116,7 +135,12 @@ async fn a_role_change_ends_the_process_and_all_its_children_and_applies_nothing
 
     // A crash while it is verified: failed, then started again in the role that it is registered with.
     let bootstrap = router.member(0).bootstrap;
-    assert!(router.surroundings.registry.set_role(id, Role::Decode, &bootstrap));
+    assert!(
+        router
+            .surroundings
+            .registry
+            .set_role(id, Role::Decode, &bootstrap)
+    );
     router.apply(id, &[E::Switched]);
     kill(again);
     let (_, _, role) = started_after(&folder, "a", again).await;
@@ -131,7 +155,11 @@ async fn a_worker_that_ignores_sigterm_is_killed() {
     let router = folder.route().await.unwrap();
     let (main, child, _) = started_after(&folder, "a", 0).await;
     let began = Instant::now();
-    router.launcher.restart(router.id(0), Role::Decode).await.unwrap();
+    router
+        .launcher
+        .restart(router.id(0), Role::Decode)
+        .await
+        .unwrap();
     assert!(began.elapsed() >= STOP_TIMEOUT, "it was asked first");
     assert!(!runs(main) && !runs(child));
     router.stop().await;
@@ -143,7 +171,10 @@ async fn a_worker_that_failed_and_runs_on_is_started_anew() {
     let router = folder.route().await.unwrap();
     let launches = &router.surroundings.metrics.launches;
     let worker = router.member(0).worker;
-    until("the start is counted", || launches.count(&worker, LaunchReason::Start) == 1).await;
+    until("the start is counted", || {
+        launches.count(&worker, LaunchReason::Start) == 1
+    })
+    .await;
     let (main, ..) = started_after(&folder, "a", 0).await;
     router.apply(router.id(0), &[E::GaveUp]);
     started_after(&folder, "a", main).await;
@@ -160,7 +191,10 @@ async fn a_worker_that_is_removed_is_stopped_and_forgotten() {
     let (main, child, _) = started_after(&folder, "a", 0).await;
     router.apply(id, &[E::Removed]);
     until("it is gone", || !runs(main) && !runs(child)).await;
-    until("it is forgotten", || folder.state()["workers"].get("a").is_none()).await;
+    until("it is forgotten", || {
+        folder.state()["workers"].get("a").is_none()
+    })
+    .await;
     let error = router.launcher.restart(id, Role::Decode).await.unwrap_err();
     assert!(matches!(error, LaunchError::Ended), "{error}");
     router.stop().await;
@@ -191,7 +225,11 @@ async fn nobody_else_s_worker_is_started_anew() {
     let router = folder.route().await.unwrap();
     assert!(router.launcher.launches(router.id(0)));
     assert!(!router.launcher.launches(WorkerId(99)));
-    let error = router.launcher.restart(WorkerId(99), Role::Decode).await.unwrap_err();
+    let error = router
+        .launcher
+        .restart(WorkerId(99), Role::Decode)
+        .await
+        .unwrap_err();
     assert!(matches!(error, LaunchError::NotOurs), "{error}");
     router.stop().await;
 }

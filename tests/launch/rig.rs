@@ -42,7 +42,11 @@ exit 4
 /// What a test has on the disk: it is still there when the router isn't.
 pub(crate) struct Folder {
     path: PathBuf,
+    /// A port and a bootstrap port for each worker that there may be.
+    ports: Vec<u16>,
 }
+
+const WORKERS: [&str; 3] = ["a", "b", "c"];
 
 impl Folder {
     pub(crate) fn new(mode: &str) -> Self {
@@ -50,9 +54,10 @@ impl Folder {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir(&path).unwrap();
         fs::write(path.join("script"), SCRIPT).unwrap();
-        let folder = Self { path };
+        let ports = free_ports(2 * WORKERS.len());
+        let folder = Self { path, ports };
         folder.behave(mode);
-        folder.list(&["a", "b"]);
+        folder.list(&["a", "b"], "");
         folder
     }
 
@@ -60,16 +65,21 @@ impl Folder {
         fs::write(self.path.join("mode"), mode).unwrap();
     }
 
-    /// Writes the cluster file with these workers; the first is the prefill.
-    pub(crate) fn list(&self, workers: &[&str]) {
+    /// From now on other ports are listed.
+    pub(crate) fn move_ports(&mut self) {
+        self.ports = free_ports(2 * WORKERS.len());
+    }
+
+    /// Writes the cluster file with these workers; `a` is the prefill.
+    pub(crate) fn list(&self, workers: &[&str], argument: &str) {
         let dir = self.path.display();
         let mut text = format!("[defaults]\nmodel = \"m\"\nenv = {{ DIR = \"{dir}\" }}\n");
-        let ports = free_ports(2 * workers.len());
-        for (name, ports) in workers.iter().zip(ports.chunks(2)) {
+        let all = WORKERS.iter().zip(self.ports.chunks(2));
+        for (name, ports) in all.filter(|(name, _)| workers.contains(name)) {
             let role = if *name == "a" { "prefill" } else { "decode" };
             text += &format!(
                 "[[worker]]\nname = \"{name}\"\nrole = \"{role}\"\nport = {}\nbootstrap_port = {}\n\
-                 command = [\"/bin/sh\", \"{dir}/script\", \"{{role}}\", \"{name}\"]\n",
+                 command = [\"/bin/sh\", \"{dir}/script\", \"{{role}}\", \"{name}\", \"{argument}\"]\n",
                 ports[0], ports[1]
             );
         }
@@ -135,7 +145,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         // What a failed test leaves is killed by what it wrote down.
-        for worker in ["a", "b", "c"] {
+        for worker in WORKERS {
             if let Some((main, child, _)) = self.started(worker) {
                 kill(main);
                 kill(child);

@@ -13,7 +13,8 @@ async fn both_started(folder: &Folder) -> [i32; 2] {
         let state = folder.state();
         let written = |worker: &str| {
             let main = folder.started(worker).map(|(main, ..)| main);
-            main.is_some() && state["workers"][worker]["process"]["pid"].as_i64() == main.map(i64::from)
+            main.is_some()
+                && state["workers"][worker]["process"]["pid"].as_i64() == main.map(i64::from)
         };
         written("a") && written("b")
     })
@@ -77,7 +78,11 @@ async fn a_process_that_has_a_worker_s_number_is_left_alone() {
 
     let router = folder.route().await.unwrap();
     until("a is started anew", || folder.started("a").unwrap().0 != a).await;
-    router.launcher.restart(router.id(0), Role::Decode).await.unwrap();
+    router
+        .launcher
+        .restart(router.id(0), Role::Decode)
+        .await
+        .unwrap();
     assert!(runs(a) && runs(child));
     router.stop().await;
     kill(a);
@@ -101,12 +106,33 @@ async fn a_worker_that_is_no_longer_in_the_file_is_stopped() {
     let [a, b] = both_started(&folder).await;
     router.stop().await;
     let (_, child, _) = folder.started("b").unwrap();
-    folder.list(&["a", "c"]);
+    folder.list(&["a", "c"], "another");
     let router = folder.route().await.unwrap();
     until("b is gone", || !runs(b) && !runs(child)).await;
     until("c is started", || folder.started("c").is_some()).await;
-    assert!(runs(a), "another command line takes effect at the next start");
+    assert!(
+        runs(a),
+        "another command line takes effect at the next start"
+    );
     assert!(folder.state()["workers"].get("b").is_none());
+    router.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_to_listen_elsewhere_is_stopped_and_started_there() {
+    let mut folder = Folder::new("");
+    let router = folder.route().await.unwrap();
+    let [a, b] = both_started(&folder).await;
+    router.stop().await;
+    folder.move_ports();
+    folder.list(&["a", "b"], "");
+    let router = folder.route().await.unwrap();
+    until("both are started anew", || {
+        let started = ["a", "b"].map(|worker| folder.started(worker).unwrap().0);
+        started[0] != a && started[1] != b
+    })
+    .await;
+    assert!(!runs(a) && !runs(b));
     router.stop().await;
 }
 
@@ -121,7 +147,10 @@ async fn a_fleet_of_which_nothing_runs_starts_as_the_file_says() {
     kill(b);
     until("both are gone", || !runs(a) && !runs(b)).await;
     let router = folder.route().await.unwrap();
-    assert_eq!([router.member(0).role, router.member(1).role], [Role::Prefill, Role::Decode]);
+    assert_eq!(
+        [router.member(0).role, router.member(1).role],
+        [Role::Prefill, Role::Decode]
+    );
     assert_eq!(router.member(0).state, S::Starting);
     router.stop().await;
 }

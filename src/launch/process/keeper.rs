@@ -102,7 +102,12 @@ impl Keeper {
     }
 
     fn member(&self) -> Option<Member> {
-        self.shared.surroundings.registry.snapshot().by_id(self.id).cloned()
+        self.shared
+            .surroundings
+            .registry
+            .snapshot()
+            .by_id(self.id)
+            .cloned()
     }
 
     fn apply(&self, event: WorkerEvent) -> bool {
@@ -139,7 +144,10 @@ impl Keeper {
 
     /// The process has ended, and nobody told it to.
     async fn crashed(&mut self) {
-        let how = self.running.take().map_or_else(String::new, |running| running.reap());
+        let how = self
+            .running
+            .take()
+            .map_or_else(String::new, |running| running.reap());
         self.apply(WorkerEvent::GaveUp);
         let log = self.log.path().display();
         tracing::error!(worker = %self.worker.name, log = %log, "the worker's process is gone: {how}");
@@ -196,7 +204,11 @@ impl Keeper {
         }
         self.due = None;
         let is_first = self.record.is_none();
-        let reason = if is_first { LaunchReason::Start } else { LaunchReason::Crash };
+        let reason = if is_first {
+            LaunchReason::Start
+        } else {
+            LaunchReason::Crash
+        };
         match self.start(member.role, reason).await {
             Ok(()) => {
                 self.apply(WorkerEvent::Relaunched);
@@ -215,12 +227,14 @@ impl Keeper {
 
     async fn look(&mut self, member: &Member) {
         let now = Instant::now();
-        self.crashes.notice(member.state == WorkerState::Serving, now);
+        self.crashes
+            .notice(member.state == WorkerState::Serving, now);
         let (role, host) = (member.role, &member.bootstrap.host);
         if member.state == WorkerState::Serving {
             self.note(|record| record.role = role).await;
         }
-        self.note(|record| host.as_ref().clone_into(&mut record.bootstrap_host)).await;
+        self.note(|record| host.as_ref().clone_into(&mut record.bootstrap_host))
+            .await;
         let log = self.log.clone();
         // It may be gigabytes, of a worker that says a lot.
         if let Ok(Err(error)) = spawn_blocking(move || log.rotate_if_large()).await
@@ -263,10 +277,11 @@ impl Keeper {
         };
         let launch = record.launch.clone();
         self.write_down(Some(record)).await;
-        let running = Running::start(&command, &launch, &log).map_err(|cause| LaunchError::NotStarted {
-            program: command.program.clone(),
-            cause,
-        })?;
+        let running =
+            Running::start(&command, &launch, &log).map_err(|cause| LaunchError::NotStarted {
+                program: command.program.clone(),
+                cause,
+            })?;
         let identity = running.identity;
         self.group = Some(Group { leader: identity });
         self.running = Some(running);

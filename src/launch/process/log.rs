@@ -35,7 +35,10 @@ impl Log {
     /// Opens the file for a process that is about to start, after a line that says which.
     pub(super) fn open(&self, command: &LaunchCommand) -> Result<File, LaunchError> {
         let open = || {
-            let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            let mut file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&self.path)?;
             writeln!(file, "adaptive-router starts: {command}")?;
             Ok(file)
         };
@@ -72,7 +75,11 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("logs-{}", uuid::Uuid::new_v4()));
         fs::create_dir(&folder).unwrap();
         let log = Log::new(&folder, "a", 8);
-        let mut writer = OpenOptions::new().create(true).append(true).open(log.path()).unwrap();
+        let mut writer = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log.path())
+            .unwrap();
         for round in 0..7 {
             writeln!(writer, "line {round}").unwrap();
             log.rotate_if_large().unwrap();

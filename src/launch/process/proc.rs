@@ -59,7 +59,10 @@ pub(super) fn leader_with(name: &str, value: &str) -> Option<Identity> {
         .find(|identity| {
             // Not readable where it isn't this user's.
             let environment = fs::read(format!("/proc/{}/environ", identity.pid));
-            environment.is_ok_and(|text| text.split(|&b| b == 0).any(|line| line == wanted.as_bytes()))
+            environment.is_ok_and(|text| {
+                text.split(|&b| b == 0)
+                    .any(|line| line == wanted.as_bytes())
+            })
         })
 }
 

@@ -153,10 +153,13 @@ fn read(path: &Path) -> Result<BTreeMap<String, Record>, StartError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(unreadable(error.to_string())),
     };
-    let saved: Saved = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    let saved: Saved =
+        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
     if saved.version != VERSION {
         let found = saved.version;
-        return Err(unreadable(format!("it has version {found}, of another router")));
+        return Err(unreadable(format!(
+            "it has version {found}, of another router"
+        )));
     }
     if saved.boot != proc::boot_id() {
         return Ok(BTreeMap::new());
@@ -191,10 +194,16 @@ mod tests {
             state.put(name, Some(record(name))).unwrap();
         }
         state.put("a", None).unwrap();
-        assert!(matches!(StateFile::open(&folder), Err(StartError::Locked { .. })));
+        assert!(matches!(
+            StateFile::open(&folder),
+            Err(StartError::Locked { .. })
+        ));
         drop(state);
         let state = StateFile::open(&folder).unwrap();
-        assert_eq!(state.workers(), BTreeMap::from([("b".to_owned(), record("b"))]));
+        assert_eq!(
+            state.workers(),
+            BTreeMap::from([("b".to_owned(), record("b"))])
+        );
         drop(state);
         fs::remove_dir_all(&folder).unwrap();
     }
@@ -209,20 +218,34 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace(&proc::boot_id(), "another")).unwrap();
         assert!(read(&path).unwrap().is_empty());
-        for bad in [text.replace("\"version\": 1", "\"version\": 2"), text[..20].to_owned()] {
+        for bad in [
+            text.replace("\"version\": 1", "\"version\": 2"),
+            text[..20].to_owned(),
+        ] {
             fs::write(&path, bad).unwrap();
-            assert!(matches!(read(&path), Err(StartError::StateUnreadable { .. })));
+            assert!(matches!(
+                read(&path),
+                Err(StartError::StateUnreadable { .. })
+            ));
         }
         fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
     fn a_process_that_has_the_number_of_another_is_not_taken_over() {
-        let own = proc::process(i32::try_from(std::process::id()).unwrap()).unwrap().identity;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let own = proc::process(i32::try_from(std::process::id()).unwrap())
+            .unwrap()
+            .identity;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
         let _inside = runtime.enter();
         assert!(Running::adopt(own).is_some());
-        let earlier = Identity { start: own.start - 1, ..own };
+        let earlier = Identity {
+            start: own.start - 1,
+            ..own
+        };
         assert!(Running::adopt(earlier).is_none());
         assert!(!Group { leader: earlier }.is_there());
     }

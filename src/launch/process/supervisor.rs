@@ -67,7 +67,16 @@ impl Supervisor {
         let state = StateFile::open(&settings.state_dir)?;
         let mut records = state.workers();
         let found = join_all(cluster.workers().iter().map(|worker| {
-            let record = records.remove(&worker.name);
+            // One that listens elsewhere now is no longer this worker: it is stopped with those that the file lost.
+            let is_same =
+                |record: &Record| worker.is_launched() && record.url == worker.url.as_str();
+            let record = records
+                .get(&worker.name)
+                .filter(|record| is_same(record))
+                .cloned();
+            if record.is_some() {
+                records.remove(&worker.name);
+            }
             find(worker, record, &surroundings.upstream)
         }))
         .await;
@@ -124,7 +133,6 @@ struct Found {
 }
 
 async fn find(worker: &ClusterWorker, record: Option<Record>, upstream: &Upstream) -> Found {
-    let record = record.filter(|_| worker.is_launched());
     let running = record.as_ref().and_then(Record::running);
     let live_role = if running.is_some() {
         ask_role(worker, upstream).await
@@ -152,7 +160,8 @@ impl Found {
 /// The role that the worker runs in now. `/server_info` would say the one it was launched in.
 async fn ask_role(worker: &ClusterWorker, upstream: &Upstream) -> Option<Role> {
     let spec = worker.spec();
-    let request = UpstreamRequest::get(spec.url.join("/model_info")).bearer(spec.api_key.as_deref());
+    let request =
+        UpstreamRequest::get(spec.url.join("/model_info")).bearer(spec.api_key.as_deref());
     let asked = async {
         let mut body = upstream.send(request).await.ok()?.into_body();
         body.collect_up_to(ROLE_ANSWER_LIMIT).await.ok()
@@ -203,7 +212,12 @@ impl Shared {
         }
     }
 
-    fn keeper(self: &Arc<Self>, found: Found, id: WorkerId, orders: mpsc::Receiver<Order>) -> Keeper {
+    fn keeper(
+        self: &Arc<Self>,
+        found: Found,
+        id: WorkerId,
+        orders: mpsc::Receiver<Order>,
+    ) -> Keeper {
         let group = match &found.running {
             Some(running) => Some(super::group::Group {
                 leader: running.identity,
@@ -211,7 +225,11 @@ impl Shared {
             None => found.record.as_ref().and_then(Record::group),
         };
         Keeper {
-            log: Log::new(self.state.folder(), &found.worker.name, self.settings.log_bytes),
+            log: Log::new(
+                self.state.folder(),
+                &found.worker.name,
+                self.settings.log_bytes,
+            ),
             crashes: Crashes::new(self.settings.patience.clone()),
             due: found.running.is_none().then(Instant::now),
             shared: Arc::clone(self),

@@ -15,6 +15,8 @@ pub enum LaunchReason {
 }
 
 impl LaunchReason {
+    const ALL: [Self; 3] = [Self::Start, Self::RoleChange, Self::Crash];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -47,9 +49,12 @@ impl LaunchFamilies {
     }
 
     pub fn started(&self, worker: &Worker, reason: LaunchReason) {
-        self.launches
-            .with_label_values(&[worker.url.as_str(), reason.as_str()])
-            .inc();
+        let url = worker.url.as_str();
+        for each in LaunchReason::ALL {
+            // An increase is seen only of a series that was there before.
+            let series = self.launches.with_label_values(&[url, each.as_str()]);
+            series.inc_by(u64::from(each == reason));
+        }
         self.given_up(worker, false);
     }
 
