@@ -22,6 +22,7 @@ mod error;
 mod file;
 mod resolve;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -158,7 +159,8 @@ impl Cluster {
                     ""
                 };
                 let command = self.command(worker, role);
-                text += &format!("# {} as {role}{at_start}\n{command}\n", worker.name);
+                // Writing to a string can't fail.
+                let _ = writeln!(text, "# {} as {role}{at_start}\n{command}", worker.name);
             }
         }
         text

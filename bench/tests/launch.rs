@@ -17,6 +17,7 @@ use policies::{
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsString,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -38,10 +39,10 @@ impl Folder {
     fn new(name: &str) -> Self {
         let unique = format!("{name}-{}", fastrand::u64(..));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique);
-        fs::create_dir(&path).unwrap();
+        fs::create_dir(&path).expect("the name is new");
         let folder = Self {
             path,
-            ports: free_ports().unwrap(),
+            ports: free_ports().expect("the machine has free ports"),
         };
         folder.write_cluster();
         folder
@@ -56,12 +57,13 @@ impl Folder {
         );
         for (place, ports) in self.ports.chunks(2).enumerate() {
             let role = if place == 0 { "prefill" } else { "decode" };
-            text += &format!(
-                "[[worker]]\nname = \"w{place}\"\ngpus = [{place}]\nrole = \"{role}\"\nport = {}\nbootstrap_port = {}\n",
+            let _ = writeln!(
+                text,
+                "[[worker]]\nname = \"w{place}\"\ngpus = [{place}]\nrole = \"{role}\"\nport = {}\nbootstrap_port = {}",
                 ports[0], ports[1]
             );
         }
-        fs::write(self.cluster(), text).unwrap();
+        fs::write(self.cluster(), text).expect("the folder was just made");
     }
 
     fn cluster(&self) -> PathBuf {
@@ -105,7 +107,7 @@ struct Router {
 impl Router {
     async fn start(folder: &Folder, flags: &[&str]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let [port, metrics_port] = free_ports().unwrap();
+        let [port, metrics_port] = free_ports().expect("the machine has free ports");
         let mut args = vec![
             OsString::from("--cluster"),
             folder.cluster().into(),
@@ -118,9 +120,9 @@ impl Router {
         let Ok(Parsed::Run(config)) = Config::from_sources(args, &|_| None) else {
             panic!("good arguments");
         };
-        let app = App::start(*config).await.unwrap();
+        let app = App::start(*config).await.expect("the ports are free");
         let registry = Arc::clone(&app.proxy().registry);
-        let launcher = app.launcher().unwrap().clone();
+        let launcher = app.launcher().expect("there is a cluster file").clone();
         let stop = CancellationToken::new();
         let mut serving = JoinSet::new();
         serving.spawn(app.run(stop.clone(), CancellationToken::new()));
@@ -169,7 +171,7 @@ impl Router {
             .stdout(std::process::Stdio::null())
             .status()
             .await
-            .unwrap();
+            .expect("cargo has built it");
         assert!(status.success());
     }
 
@@ -177,9 +179,13 @@ impl Router {
     async fn change_role(&self, place: usize, role: Role) {
         let id = self.member(place).worker.id;
         for event in [WorkerEvent::DrainRequested, WorkerEvent::Emptied] {
-            self.registry.apply(id, event).unwrap();
+            let change = self.registry.apply(id, event);
+            assert!(change.is_some(), "{event:?} means something now");
         }
-        self.launcher.restart(id, role).await.unwrap();
+        self.launcher
+            .restart(id, role)
+            .await
+            .expect("its ports are its own");
         let bootstrap = self.member(place).bootstrap;
         assert!(self.registry.set_role(id, role, &bootstrap));
         // Instead of a verification: checked like one that starts.
@@ -188,7 +194,8 @@ impl Router {
             WorkerEvent::GaveUp,
             WorkerEvent::Relaunched,
         ] {
-            self.registry.apply(id, event).unwrap();
+            let change = self.registry.apply(id, event);
+            assert!(change.is_some(), "{event:?} means something now");
         }
     }
 
@@ -217,7 +224,7 @@ async fn until(is_so: impl Fn() -> bool, what: impl Fn() -> String) {
 
 /// The processes of a group that run.
 fn group_of(main: i32) -> Vec<i32> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let entries = fs::read_dir("/proc").expect("this is Linux").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid: &i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -234,12 +241,18 @@ fn scheduler_of(main: i32) -> i32 {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         *pid != main && line.contains("sglang.launch_server")
     };
-    group_of(main).into_iter().find(is_scheduler).unwrap()
+    group_of(main)
+        .into_iter()
+        .find(is_scheduler)
+        .expect("it runs")
 }
 
 fn kill(pid: i32, signal: Signal) {
     // It may have ended by itself.
-    let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
+    let _ = kill_process(
+        Pid::from_raw(pid).expect("no process has the number 0"),
+        signal,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

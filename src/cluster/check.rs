@@ -1,6 +1,6 @@
 //! What can be wrong with a worker's command line, and with workers that are fine one by one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use policies::worker::Role;
@@ -79,16 +79,16 @@ pub(super) fn fleet(workers: &[ClusterWorker], shares_gpus: bool) -> Result<(), 
 }
 
 fn names(workers: &[ClusterWorker]) -> Result<(), Problem> {
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     for ClusterWorker { name, url, .. } in workers {
         let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_good) {
             return Err(Problem::BadName(name.clone()));
         }
-        if seen.insert(name.as_str(), ()).is_some() {
+        if !seen.insert(name.as_str()) {
             return Err(Problem::NamedTwice(name.clone()));
         }
-        if seen.insert(url.as_str(), ()).is_some() {
+        if !seen.insert(url.as_str()) {
             return Err(Problem::UrlTwice(url.to_string()));
         }
     }

@@ -51,7 +51,7 @@ fn every_example_is_good_and_starts_what_it_is_said_to_start() {
     for file in &files {
         let name = file.file_name().unwrap().to_str().unwrap();
         let cluster = Cluster::load(file).unwrap();
-        text += &format!("== {name}\n{}\n", cluster.launch_commands());
+        let _ = writeln!(text, "== {name}\n{}", cluster.launch_commands());
     }
     assert_eq!(files.len(), 5);
     expect_file!["../../tests/golden/launch-commands.txt"].assert_eq(&text);
@@ -99,7 +99,7 @@ fn what_a_file_says_wrong_is_answered_with_what_to_write() {
     ];
     for case in cases {
         let problem = Cluster::read(&case).expect_err(&case);
-        text += &format!("{problem}\n");
+        let _ = writeln!(text, "{problem}");
     }
     expect_file!["../../tests/golden/cluster-errors.txt"].assert_eq(&text);
 }

@@ -30,6 +30,8 @@ RATE_INTERVAL = "10s"
 # What the load has to bring about takes a few seconds; windows and ages take up to ten more.
 PATIENCE_S = 60.0
 BETWEEN_ROUNDS_S = 1.0
+# The router of this test starts no workers; alerts_test.yml has these.
+OF_STARTED_WORKERS = ("adaptive_router_worker_given_up", "adaptive_router_worker_launches_total")
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Evaluation:
         self._prometheus.query(self._substitute(expression.text))
         selectors = expressions.selectors(self._substitute(expression.text))
         found = {selector: self._series(selector) for selector in selectors}
-        absent = [selector for selector, series in found.items() if series == 0]
+        absent = [one for one, series in found.items() if series == 0 and not one.startswith(OF_STARTED_WORKERS)]
         return Answer(sum(found.values()), f"no series for {absent}" if absent else None)
 
     def _series(self, selector: str) -> int:

@@ -17,7 +17,7 @@ async fn started_after(folder: &Folder, worker: &str, before: i32) -> (i32, i32,
             .is_some_and(|(main, ..)| main != before)
     })
     .await;
-    folder.started(worker).unwrap()
+    folder.started(worker).expect("it was just seen")
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A supervisor over scripts, with everything it leaves in a folder of its own.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -52,8 +53,8 @@ impl Folder {
     pub(crate) fn new(mode: &str) -> Self {
         let name = format!("launch-{}", uuid::Uuid::new_v4());
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir(&path).unwrap();
-        fs::write(path.join("script"), SCRIPT).unwrap();
+        fs::create_dir(&path).expect("the name is new");
+        fs::write(path.join("script"), SCRIPT).expect("the folder was just made");
         let ports = free_ports(2 * WORKERS.len());
         let folder = Self { path, ports };
         folder.behave(mode);
@@ -62,7 +63,7 @@ impl Folder {
     }
 
     pub(crate) fn behave(&self, mode: &str) {
-        fs::write(self.path.join("mode"), mode).unwrap();
+        fs::write(self.path.join("mode"), mode).expect("the folder is ours");
     }
 
     /// From now on other ports are listed.
@@ -77,13 +78,14 @@ impl Folder {
         let all = WORKERS.iter().zip(self.ports.chunks(2));
         for (name, ports) in all.filter(|(name, _)| workers.contains(name)) {
             let role = if *name == "a" { "prefill" } else { "decode" };
-            text += &format!(
+            let _ = writeln!(
+                text,
                 "[[worker]]\nname = \"{name}\"\nrole = \"{role}\"\nport = {}\nbootstrap_port = {}\n\
-                 command = [\"/bin/sh\", \"{dir}/script\", \"{{role}}\", \"{name}\", \"{argument}\"]\n",
+                 command = [\"/bin/sh\", \"{dir}/script\", \"{{role}}\", \"{name}\", \"{argument}\"]",
                 ports[0], ports[1]
             );
         }
-        fs::write(self.path.join("cluster.toml"), text).unwrap();
+        fs::write(self.path.join("cluster.toml"), text).expect("the folder is ours");
     }
 
     /// The main process, its child and the role of the worker that was started last under this name.
@@ -99,8 +101,8 @@ impl Folder {
     }
 
     pub(crate) fn state(&self) -> serde_json::Value {
-        let text = fs::read(self.state_dir().join("workers.json")).unwrap();
-        serde_json::from_slice(&text).unwrap()
+        let text = fs::read(self.state_dir().join("workers.json")).expect("a router has run");
+        serde_json::from_slice(&text).expect("the file is whole at any time")
     }
 
     pub(crate) async fn route(&self) -> Result<Router, StartError> {
@@ -112,7 +114,8 @@ impl Folder {
         let config = Config::default();
         let surroundings = Surroundings {
             registry: Arc::new(WorkerRegistry::new(config.breaker, |_| {})),
-            upstream: Upstream::new(config.timeouts.connect, &config.upstream_tls).unwrap(),
+            upstream: Upstream::new(config.timeouts.connect, &config.upstream_tls)
+                .expect("no TLS files are read"),
             metrics: Arc::new(Metrics::default()),
         };
         let settings = ProcessSettings {
@@ -127,7 +130,8 @@ impl Folder {
             },
             log_bytes: 4096,
         };
-        let cluster = Cluster::load(&self.path.join("cluster.toml")).unwrap();
+        let cluster =
+            Cluster::load(&self.path.join("cluster.toml")).expect("it is as `list` writes it");
         let (launcher, supervisor) =
             Supervisor::start(Arc::new(cluster), surroundings.clone(), settings).await?;
         let cancel = CancellationToken::new();
@@ -175,7 +179,8 @@ impl Router {
 
     pub(crate) fn apply(&self, id: WorkerId, events: &[WorkerEvent]) {
         for event in events {
-            self.surroundings.registry.apply(id, *event).unwrap();
+            let change = self.surroundings.registry.apply(id, *event);
+            assert!(change.is_some(), "{event:?} means something now");
         }
     }
 
@@ -190,7 +195,7 @@ impl Router {
     pub(crate) fn shown(&self) -> String {
         let set = self.surroundings.registry.snapshot();
         let text = self.surroundings.metrics.render(&set, Timestamp::ZERO);
-        String::from_utf8(text).unwrap()
+        String::from_utf8(text).expect("an exposition is text")
     }
 
     /// Ends as on SIGTERM.
@@ -221,7 +226,7 @@ pub(crate) fn runs(pid: i32) -> bool {
 }
 
 pub(crate) fn kill(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).expect("no process has the number 0");
     // It may have ended by itself.
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
 }
@@ -232,6 +237,6 @@ fn free_ports(count: usize) -> Vec<u16> {
     while held.len() < count {
         held.extend(TcpListener::bind(("127.0.0.1", fastrand::u16(12_000..29_000))).ok());
     }
-    let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
     held.iter().map(port).collect()
 }

@@ -19,7 +19,7 @@ async fn both_started(folder: &Folder) -> [i32; 2] {
         written("a") && written("b")
     })
     .await;
-    ["a", "b"].map(|worker| folder.started(worker).unwrap().0)
+    ["a", "b"].map(|worker| folder.started(worker).expect("it was just seen").0)
 }
 
 #[tokio::test]

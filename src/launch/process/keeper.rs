@@ -122,7 +122,14 @@ impl Keeper {
                 let _ = done.send(self.restart(role).await);
             }
             Order::NoteRole { role, done } => {
-                self.note(|record| record.role = role).await;
+                let host = self.member().map(|member| member.bootstrap.host);
+                self.note(|record| {
+                    record.role = role;
+                    if let Some(host) = host {
+                        record.bootstrap_host = host.to_string();
+                    }
+                })
+                .await;
                 let _ = done.send(());
             }
         }
@@ -136,7 +143,7 @@ impl Keeper {
             Err(error) => Err(error),
         };
         if let Err(error) = &result {
-            tracing::error!(worker = %self.worker.name, role = %role, "the worker was not started in its new role: {error}");
+            tracing::error!(worker = %self.worker.url, role = %role, "the worker was not started in its new role: {error}");
             self.start_later();
         }
         result
@@ -150,10 +157,10 @@ impl Keeper {
             .map_or_else(String::new, |running| running.reap());
         self.apply(WorkerEvent::GaveUp);
         let log = self.log.path().display();
-        tracing::error!(worker = %self.worker.name, log = %log, "the worker's process is gone: {how}");
+        tracing::error!(worker = %self.worker.url, log = %log, "the worker's process is gone: {how}");
         // Its children hold the GPU's memory, and may serve on as if nothing were.
         if let Err(error) = self.end_group().await {
-            tracing::error!(worker = %self.worker.name, "{error}");
+            tracing::error!(worker = %self.worker.url, "{error}");
         }
         self.start_later();
     }
@@ -172,7 +179,7 @@ impl Keeper {
             "given up after {crashes} crashes in a row; see {}, then start the router anew",
             self.log.path().display()
         );
-        tracing::error!(worker = %self.worker.name, "{trouble}");
+        tracing::error!(worker = %self.worker.url, "{trouble}");
         if let Some(member) = self.member() {
             self.launches().given_up(&member.worker, true);
             member
@@ -219,7 +226,7 @@ impl Keeper {
             }
             Err(error) => {
                 self.apply(WorkerEvent::GaveUp);
-                tracing::error!(worker = %self.worker.name, "the worker was not started: {error}");
+                tracing::error!(worker = %self.worker.url, "the worker was not started: {error}");
                 self.start_later();
             }
         }
@@ -229,18 +236,20 @@ impl Keeper {
         let now = Instant::now();
         self.crashes
             .notice(member.state == WorkerState::Serving, now);
-        let (role, host) = (member.role, &member.bootstrap.host);
-        if member.state == WorkerState::Serving {
-            self.note(|record| record.role = role).await;
-        }
-        self.note(|record| host.as_ref().clone_into(&mut record.bootstrap_host))
-            .await;
+        self.note(|record| {
+            // A role that is not served yet may be called off.
+            if member.state == WorkerState::Serving {
+                record.role = member.role;
+            }
+            record.bootstrap_host = member.bootstrap.host.to_string();
+        })
+        .await;
         let log = self.log.clone();
         // It may be gigabytes, of a worker that says a lot.
         if let Ok(Err(error)) = spawn_blocking(move || log.rotate_if_large()).await
             && self.running.is_some()
         {
-            tracing::warn!(worker = %self.worker.name, "the worker's log can't be kept small: {error}");
+            tracing::warn!(worker = %self.worker.url, "the worker's log can't be kept small: {error}");
         }
         self.restart_what_failed(member.state, now).await;
     }
@@ -254,9 +263,9 @@ impl Keeper {
         if now.duration_since(*self.failed_since.get_or_insert(now)) < FAILED_FOR {
             return;
         }
-        tracing::warn!(worker = %self.worker.name, "the worker failed and its process runs on: it is started anew");
+        tracing::warn!(worker = %self.worker.url, "the worker failed and its process runs on: it is started anew");
         if let Err(error) = self.stop().await {
-            tracing::error!(worker = %self.worker.name, "{error}");
+            tracing::error!(worker = %self.worker.url, "{error}");
         }
         self.start_later();
     }
@@ -287,7 +296,7 @@ impl Keeper {
         self.running = Some(running);
         self.note(|record| record.process = Some(identity)).await;
         self.launches().started(&member.worker, reason);
-        tracing::info!(worker = %self.worker.name, pid = identity.pid, log = %self.log.path().display(), "started: {command}");
+        tracing::info!(worker = %self.worker.url, pid = identity.pid, log = %self.log.path().display(), "started: {command}");
         Ok(())
     }
 
@@ -298,7 +307,7 @@ impl Keeper {
             running.signal(Signal::TERM);
             let limit = self.shared.settings.stop_timeout;
             if timeout(limit, running.ended()).await.is_err() {
-                tracing::warn!(worker = %self.worker.name, "the worker did not end within {limit:?} of SIGTERM and is killed");
+                tracing::warn!(worker = %self.worker.url, "the worker did not end within {limit:?} of SIGTERM and is killed");
             }
         }
         self.end_group().await?;
@@ -318,10 +327,10 @@ impl Keeper {
 
     /// Stops it for good.
     async fn end(&mut self, why: &str) {
-        tracing::info!(worker = %self.worker.name, "stopping the worker: {why}");
+        tracing::info!(worker = %self.worker.url, "stopping the worker: {why}");
         match self.stop().await {
             Ok(()) => self.write_down(None).await,
-            Err(error) => tracing::error!(worker = %self.worker.name, "{error}"),
+            Err(error) => tracing::error!(worker = %self.worker.url, "{error}"),
         }
     }
 
@@ -358,7 +367,7 @@ impl Keeper {
         let (shared, name) = (Arc::clone(&self.shared), self.worker.name.clone());
         let written = spawn_blocking(move || shared.state.put(&name, record)).await;
         if let Ok(Err(error)) = written {
-            tracing::error!(worker = %self.worker.name, "the state of the workers can't be written, the next router won't know of this one: {error}");
+            tracing::error!(worker = %self.worker.url, "the state of the workers can't be written, the next router won't know of this one: {error}");
         }
     }
 

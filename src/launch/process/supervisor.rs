@@ -189,10 +189,14 @@ impl Shared {
         };
         self.restore_spelling(id, &record.bootstrap_host);
         if let Some(running) = &found.running {
-            let name = &found.worker.name;
-            tracing::info!(worker = %name, role = %role, pid = running.identity.pid, "the worker runs already and is taken over");
+            let url = &found.worker.url;
+            if role != record.role {
+                // It changed its role and nobody wrote down under which spelling.
+                registry.renew_bootstrap(id);
+            }
+            tracing::info!(worker = %url, role = %role, pid = running.identity.pid, "the worker runs already and is taken over");
             if self.cluster.fingerprint(&found.worker) != record.command {
-                tracing::warn!(worker = %name, "the cluster file has another command line for the worker than it was started with: it takes effect at its next start");
+                tracing::warn!(worker = %url, "the cluster file has another command line for the worker than it was started with: it takes effect at its next start");
             }
         }
         Ok(id)
@@ -248,7 +252,7 @@ impl Shared {
 async fn end_all(shared: &Shared, leftovers: BTreeMap<String, Record>) {
     join_all(leftovers.into_iter().map(async |(name, record)| {
         if let Some(running) = record.running() {
-            tracing::warn!(worker = %name, pid = running.identity.pid, "the worker is no longer in the cluster file: it is stopped");
+            tracing::warn!(worker = %record.url, pid = running.identity.pid, "the worker is no longer in the cluster file: it is stopped");
             running.signal(rustix::process::Signal::TERM);
             // What doesn't end is killed with its group.
             let _ = timeout(shared.settings.stop_timeout, running.ended()).await;
@@ -259,9 +263,9 @@ async fn end_all(shared: &Shared, leftovers: BTreeMap<String, Record>) {
             None => Ok(()),
         };
         if let Err(error) = ended {
-            tracing::error!(worker = %name, "{error}");
+            tracing::error!(worker = %record.url, "{error}");
         } else if let Err(error) = shared.state.put(&name, None) {
-            tracing::error!(worker = %name, "the state of the workers can't be written: {error}");
+            tracing::error!(worker = %record.url, "the state of the workers can't be written: {error}");
         }
     }))
     .await;
