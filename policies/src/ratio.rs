@@ -8,10 +8,13 @@ mod fixed;
 mod guardrails;
 mod need;
 mod outlook;
+mod planner;
 mod regimes;
 mod threshold;
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::estimate::Traffic;
 use crate::model::WorkerModel;
@@ -22,6 +25,7 @@ pub use controller::{Controller, ControllerSettings};
 pub use fixed::FixedRatio;
 pub use guardrails::{Guarded, GuardrailSettings};
 pub use need::Need;
+pub use planner::PlannerSettings;
 pub use threshold::{Threshold, ThresholdSettings};
 
 /// Decides about the ratio. It has no clock and no randomness of its own, so that the same looks give the same plans.
@@ -29,8 +33,14 @@ pub trait Planner {
     fn plan(&mut self, now: Timestamp, seen: &Observation) -> Plan;
 }
 
+impl<P: Planner + ?Sized> Planner for Box<P> {
+    fn plan(&mut self, now: Timestamp, seen: &Observation) -> Plan {
+        (**self).plan(now, seen)
+    }
+}
+
 /// Workers by role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Split {
     pub prefill: u32,
     pub decode: u32,
@@ -80,7 +90,7 @@ impl Split {
 }
 
 /// What requests ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Demand {
     pub requests_per_second: f64,
     /// Mean lengths in tokens.
@@ -89,7 +99,7 @@ pub struct Demand {
 }
 
 /// What the workers are doing.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Activity {
     /// Share of the time in which prefill workers computed, 0 to 1, their mean. `None` without two reports to compare.
     pub prefill_busy: Option<f64>,
@@ -99,7 +109,7 @@ pub struct Activity {
 }
 
 /// What one serving worker has in hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerLoad {
     pub role: Role,
     /// Prompt tokens before it.
@@ -111,7 +121,7 @@ pub struct WorkerLoad {
 }
 
 /// Everything that a decision may depend on.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Observation {
     /// Workers that serve.
     pub split: Split,
@@ -131,7 +141,8 @@ pub struct Observation {
     pub missing: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Leave the split as it is.
     Hold,
@@ -153,7 +164,8 @@ impl Action {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The split is not to be changed.
     FixedRatio,
@@ -246,7 +258,7 @@ impl ControllerState {
 }
 
 /// Share of each role's capacity: 1 is all of it, more can't be kept up with.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Utilisation {
     pub prefill: f64,
     pub decode: f64,
@@ -260,7 +272,7 @@ impl Utilisation {
 }
 
 /// A decision.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub action: Action,
     pub reason: Reason,

@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Timestamp;
 
 use super::{Action, Observation, Plan, Planner, Reason};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct GuardrailSettings {
     /// From the end of a move until the next may begin: what it did has to show first.
     pub cooldown: Duration,
