@@ -16,6 +16,7 @@ mod admission;
 mod auth;
 mod breaker;
 mod cli;
+mod controller;
 mod env;
 mod error;
 mod file;
@@ -45,6 +46,7 @@ use clap::parser::ValueSource;
 pub use self::admission::{AdmissionSettings, Limit};
 pub use self::auth::{AuthSettings, ControlPlaneKey, ControlPlaneRole};
 pub use self::breaker::BreakerSettings;
+pub use self::controller::{Overdue, PlannerName, RatioSettings, TransitionSettings};
 pub use self::error::{ConfigError, Conflict, FileProblem, Source};
 pub use self::fleet::{FleetSettings, Mode, SimulateSettings};
 pub use self::health::HealthSettings;
@@ -67,6 +69,7 @@ pub struct Config {
     pub server: ServerSettings,
     pub fleet: FleetSettings,
     pub routing: RoutingSettings,
+    pub ratio: RatioSettings,
     pub retry: RetrySettings,
     pub breaker: BreakerSettings,
     pub health: HealthSettings,
@@ -183,6 +186,7 @@ impl Flags {
             server: self.server,
             fleet: self.fleet.conclude(&mut ignored)?,
             routing: self.routing.conclude(),
+            ratio: self.ratio,
             retry: self.retry.conclude()?,
             breaker: self.breaker,
             health: self.health,

@@ -12,7 +12,6 @@ pub mod router;
 pub mod scenario;
 pub mod serve;
 pub mod sim;
-pub mod split;
 pub mod telemetry;
 pub mod text_table;
 pub mod what_if;

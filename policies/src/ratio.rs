@@ -11,6 +11,7 @@ mod need;
 mod outlook;
 mod planner;
 mod regimes;
+mod split;
 mod threshold;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use fixed::FixedRatio;
 pub use guardrails::{Guarded, GuardrailSettings};
 pub use need::Need;
 pub use planner::PlannerSettings;
+pub use split::{BadSplit, MOST_WORKERS, Split};
 pub use threshold::{Threshold, ThresholdSettings};
 
 /// Decides about the ratio. It has no clock and no randomness of its own, so that the same looks give the same plans.
@@ -37,56 +39,6 @@ pub trait Planner {
 impl<P: Planner + ?Sized> Planner for Box<P> {
     fn plan(&mut self, now: Timestamp, seen: &Observation) -> Plan {
         (**self).plan(now, seen)
-    }
-}
-
-/// Workers by role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Split {
-    pub prefill: u32,
-    pub decode: u32,
-}
-
-impl Split {
-    /// With a worker of `donor` in the other role; `None` where it has none.
-    pub fn moved(self, donor: Role) -> Option<Self> {
-        let without = self.without(donor)?;
-        Some(match donor {
-            Role::Prefill | Role::Regular => Self {
-                decode: without.decode + 1,
-                ..without
-            },
-            Role::Decode => Self {
-                prefill: without.prefill + 1,
-                ..without
-            },
-        })
-    }
-
-    /// With a worker of `donor` gone.
-    pub fn without(self, donor: Role) -> Option<Self> {
-        Some(match donor {
-            Role::Prefill | Role::Regular => Self {
-                prefill: self.prefill.checked_sub(1)?,
-                ..self
-            },
-            Role::Decode => Self {
-                decode: self.decode.checked_sub(1)?,
-                ..self
-            },
-        })
-    }
-
-    /// Moves from one to the other.
-    pub fn distance(self, other: Self) -> u32 {
-        self.prefill.abs_diff(other.prefill)
-    }
-
-    pub const fn of(self, role: Role) -> u32 {
-        match role {
-            Role::Prefill | Role::Regular => self.prefill,
-            Role::Decode => self.decode,
-        }
     }
 }
 
@@ -147,6 +99,8 @@ pub struct Observation {
     pub pinned: Option<Split>,
     /// Since a move ended in failure; `None` where none did.
     pub since_failed_move: Option<Duration>,
+    /// How long a worker is away when its role is changed, without its drain; `None` before there was a move to tell.
+    pub away: Option<Duration>,
 }
 
 /// Whether there is a worker of a role whose role can be changed: one that was given by its URL alone can only be
@@ -274,6 +228,32 @@ impl Reason {
             Self::WorkerMissing => "worker_missing",
             Self::Pinned => "pinned",
             Self::MoveFailed => "move_failed",
+        }
+    }
+
+    /// The same in a sentence.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::FixedRatio => "the split is not to be changed",
+            Self::NoDemand => "no request ended lately: there is nothing to plan for",
+            Self::StaleReadings => {
+                "a worker has not reported its load lately: there is nothing to plan with"
+            }
+            Self::RoleUnserved => "a role has no serving worker",
+            Self::Sufficient => "the split is good enough for what comes",
+            Self::NotWorthIt => {
+                "a better split would not gain, while the mix lasts, what getting there costs"
+            }
+            Self::Confirming => "a move would pay; the next look has to agree",
+            Self::PrefillShort => "prefill can't keep up, and decode can give a worker",
+            Self::DecodeShort => "decode can't keep up, and prefill can give a worker",
+            Self::Moving => "a move is under way",
+            Self::Cooldown => "the last move was a short while ago",
+            Self::BudgetSpent => "as many moves as may were made this hour",
+            Self::LastWorker => "the move would leave a role without a worker",
+            Self::WorkerMissing => "a worker that should serve doesn't",
+            Self::Pinned => "an operator asked for this split",
+            Self::MoveFailed => "a move failed a while ago: look at that worker",
         }
     }
 }

@@ -15,7 +15,6 @@ use serde::Deserialize;
 use super::{Scenario, ValueError};
 use crate::{
     sim::{Control, Dispatch, Failure, RoleChange, Setup, Slo},
-    split,
     workload::WorkloadSpec,
 };
 
@@ -162,7 +161,7 @@ impl ScenarioFile {
     }
 
     fn splits(&self) -> Result<Vec<Split>, ValueError> {
-        let splits = self.fleet.splits.iter().map(|text| split::parse(text));
+        let splits = self.fleet.splits.iter().map(|text| text.parse());
         let splits = splits
             .collect::<Result<Vec<_>, _>>()
             .map_err(ValueError::Split)?;
