@@ -8,6 +8,7 @@ pub mod exposition;
 mod get;
 pub mod load;
 pub mod plot;
+pub mod replay;
 pub mod router;
 pub mod scenario;
 pub mod serve;

@@ -233,3 +233,209 @@ fn average(before: Option<Duration>, newest: Duration) -> Duration {
         before.mul_f64(1.0 - NEWEST) + newest.mul_f64(NEWEST)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use policies::lifecycle::WorkerEvent;
+    use policies::model::WorkerModel;
+    use policies::ratio::{GuardrailSettings, PlannerSettings, Reason, Split};
+    use policies::worker::Role;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::control::stand_in::{Bench, Reply, StandIn};
+    use crate::telemetry::{FinishedRequest, Metrics, Outcome, Slo, TokenCount};
+    use crate::workers::LoadReport;
+
+    /// A controller of a planner that never moves by itself, over serving workers `p0:1`, `p1:1`, `d0:1`, `d1:1`.
+    struct Rig {
+        bench: Bench,
+        telemetry: Arc<Telemetry>,
+        steering: Arc<Steering>,
+    }
+
+    impl Rig {
+        fn new(stand_in: &StandIn) -> Self {
+            let names = ["p0:1", "p1:1", "d0:1", "d1:1"];
+            let bootstraps = names.map(|name| name.replace(":1", ":9000"));
+            let addresses = names
+                .iter()
+                .copied()
+                .chain(bootstraps.iter().map(|name| &**name));
+            let mut bench = Bench::new(addresses.map(|address| (address, stand_in)));
+            for name in names {
+                let role = if name.starts_with('p') {
+                    Role::Prefill
+                } else {
+                    Role::Decode
+                };
+                let worker = bench.add(name, role, |spec| spec.bootstrap_port = Some(9000));
+                bench.fleet.registry.apply(worker.id, WorkerEvent::Passed);
+                worker.record_report(Some(LoadReport::default()));
+            }
+            let slo = Slo {
+                ttft: Duration::from_secs(2),
+                itl: Duration::from_millis(25),
+            };
+            let telemetry = Arc::new(Telemetry::new(Metrics::default(), slo));
+            bench.fleet.metrics = Arc::clone(&telemetry.metrics);
+            let head = Head {
+                model: WorkerModel::default(),
+                itl_seconds: 0.025,
+                planner: PlannerSettings::Fixed,
+                guardrails: GuardrailSettings::default(),
+            };
+            let steering = Arc::new(Steering::new(head.clone()));
+            let config = Config::default();
+            let ratio = Ratio {
+                head,
+                mover: Mover {
+                    fleet: bench.fleet.clone(),
+                    processes: None,
+                    settings: config.ratio.transition,
+                    health: config.health,
+                },
+                steering: Arc::clone(&steering),
+                telemetry: Arc::clone(&telemetry),
+                decision_log: None,
+            };
+            bench.tasks.spawn(run(ratio, bench.cancel.clone()));
+            Self {
+                bench,
+                telemetry,
+                steering,
+            }
+        }
+
+        fn split(&self) -> String {
+            let set = self.bench.fleet.registry.snapshot();
+            let split = Split {
+                prefill: set.serving(Role::Prefill).len() as u32,
+                decode: set.serving(Role::Decode).len() as u32,
+            };
+            split.to_string()
+        }
+
+        fn reason(&self) -> Reason {
+            self.steering.latest().unwrap().plan.reason
+        }
+
+        fn metrics(&self) -> String {
+            let Bench { fleet, .. } = &self.bench;
+            let set = fleet.registry.snapshot();
+            let text = fleet.metrics.render(&set, fleet.clock.now());
+            String::from_utf8(text).unwrap()
+        }
+    }
+
+    /// Answers as a worker that can change its role in place.
+    fn switchable() -> StandIn {
+        let info = r#"{"enable_pd_role_switch":true,"disable_radix_cache":true,
+            "disaggregation_transfer_backend":"mooncake","internal_states":[{}]}"#;
+        StandIn::default()
+            .with("/server_info", Reply::json(info))
+            .with(
+                "/pd_role_switch",
+                Reply::json(r#"{"success":true,"message":"ok"}"#),
+            )
+            .with("/generate", Reply::json("{}"))
+            .with("/route", Reply::Status(200))
+            .with("/ready", Reply::Status(200))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_decision_is_counted_each_second_and_noted_when_it_changes() {
+        let mut rig = Rig::new(&StandIn::default());
+        rig.bench.elapse(5.5).await;
+        rig.telemetry.finished.push(FinishedRequest {
+            endpoint: "/generate",
+            streamed: true,
+            outcome: Outcome::Completed,
+            at: rig.bench.fleet.clock.now(),
+            queue_wait: Duration::ZERO,
+            total: Duration::ZERO,
+            ttft: None,
+            tpot: None,
+            prompt: TokenCount {
+                tokens: 2048,
+                reported: true,
+            },
+            output: TokenCount {
+                tokens: 128,
+                reported: true,
+            },
+            cached_tokens: None,
+            prefill: None,
+            serving: None,
+        });
+        rig.bench.elapse(1.0).await;
+        let entries = rig.telemetry.journal.after(0, 10);
+        let reasons: Vec<_> = entries
+            .iter()
+            .map(|entry| entry.event.reason.as_deref().unwrap())
+            .collect();
+        assert_eq!(reasons, ["2P2D: no_demand", "2P2D: fixed_ratio"]);
+        let text = rig.metrics();
+        for expected in [
+            r#"adaptive_router_controller_decisions_total{action="hold",reason="no_demand"} 6"#,
+            r#"adaptive_router_controller_state{state="holding"} 1"#,
+        ] {
+            assert!(text.contains(expected), "{text}");
+        }
+        assert_eq!(
+            rig.steering.decisions(Timestamp::ZERO, 100).len(),
+            6,
+            "all but the one at 0"
+        );
+        rig.bench.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_moves_workers_one_by_one_and_back() {
+        let mut rig = Rig::new(&switchable());
+        rig.bench.elapse(3.5).await;
+        for (pinned, moves) in [("1P3D", 1), ("3P1D", 3), ("2P2D", 4)] {
+            rig.steering.pin(pinned.parse().ok());
+            rig.bench.elapse(10.0).await;
+            assert_eq!((&*rig.split(), rig.reason()), (pinned, Reason::Pinned));
+            assert_eq!(rig.steering.standing().begun.len(), moves);
+        }
+        let standing = rig.steering.standing();
+        assert!(standing.moving.is_empty() && standing.failed.is_none());
+        let moved =
+            r#"transitions_total{from="decode",means="in_place",result="success",to="prefill"} 2"#;
+        assert!(rig.metrics().contains(moved), "{}", rig.metrics());
+        rig.bench.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_can_move_is_advised_and_a_move_that_fails_is_told() {
+        let plain = StandIn::default().with("/server_info", Reply::json("{}"));
+        let mut rig = Rig::new(&plain);
+        rig.steering.pin("3P1D".parse().ok());
+        rig.bench.elapse(5.5).await;
+        let plan = rig.steering.latest().unwrap().plan;
+        assert_eq!((plan.action, &*rig.split()), (Action::Advise, "2P2D"));
+        rig.bench.end().await;
+
+        let refusing =
+            r#"{"success":false,"message":"no memory for graphs","safe_to_restore":true}"#;
+        let refuses = switchable().with("/pd_role_switch", Reply::json(refusing));
+        let mut rig = Rig::new(&refuses);
+        rig.bench.elapse(2.5).await;
+        rig.steering.pin("3P1D".parse().ok());
+        rig.bench.elapse(1.0).await;
+        rig.steering.pin(None);
+        rig.bench.elapse(3.0).await;
+        let failed = rig.steering.standing().failed.unwrap();
+        assert!(
+            failed.reason.contains("no memory for graphs"),
+            "{}",
+            failed.reason
+        );
+        assert_eq!(rig.split(), "2P2D", "the worker serves on");
+        let failures = "adaptive_router_controller_failed_transitions_total 1";
+        assert!(rig.metrics().contains(failures));
+        rig.bench.end().await;
+    }
+}

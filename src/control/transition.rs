@@ -271,6 +271,8 @@ impl Mover {
                 probe::probe(&self.fleet, &member, &self.health)
                     .await
                     .map_err(|failure| failure.to_string())?;
+                // The probe may have learned where the bootstrap server listens.
+                let member = self.verifying(worker).unwrap_or(member);
                 canary::run(&self.fleet, &member).await
             };
             match timeout_at(deadline, look).await {
@@ -326,3 +328,6 @@ impl Mover {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

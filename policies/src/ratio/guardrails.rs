@@ -50,6 +50,8 @@ pub struct Guarded<P> {
     begun: VecDeque<Timestamp>,
     /// When a move was last seen under way.
     moving_at: Option<Timestamp>,
+    /// Where the last move leads.
+    heading: Option<Split>,
 }
 
 impl<P: Planner> Guarded<P> {
@@ -59,6 +61,7 @@ impl<P: Planner> Guarded<P> {
             settings,
             begun: VecDeque::new(),
             moving_at: None,
+            heading: None,
         }
     }
 
@@ -120,7 +123,8 @@ impl<P: Planner> Planner for Guarded<P> {
         };
         self.look(now, seen);
         if let Some(reason) = self.blind(seen) {
-            return plan.held(reason, seen.split);
+            let heading = self.heading.filter(|_| reason == Reason::Moving);
+            return plan.held(reason, heading.unwrap_or(seen.split));
         }
         let (Action::Move, Some(donor)) = (plan.action, plan.donor) else {
             return plan;
@@ -136,6 +140,7 @@ impl<P: Planner> Planner for Guarded<P> {
         }
         self.begun.push_back(now);
         self.moving_at = Some(now);
+        self.heading = seen.split.moved(donor);
         plan
     }
 }
@@ -280,7 +285,12 @@ mod tests {
             ..seen()
         };
         for second in 1..=40 {
-            assert_eq!(guarded.plan(at(second), &moving).reason, Reason::Moving);
+            let plan = guarded.plan(at(second), &moving);
+            let after = Split {
+                prefill: 3,
+                decode: 1,
+            };
+            assert_eq!((plan.reason, plan.target), (Reason::Moving, after));
         }
         assert_eq!(guarded.plan(at(49), &seen()).reason, Reason::Cooldown);
         assert_eq!(guarded.plan(at(50), &seen()).action, Action::Move);

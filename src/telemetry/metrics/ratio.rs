@@ -61,12 +61,12 @@ impl RatioFamilies {
                 &[],
             ),
             transitions: make.counter(
-                "adaptive_router_role_changes_total",
+                "adaptive_router_controller_transitions_total",
                 "Role changes that ended, by the role before and after, by how the role is changed (in_place, restart) and by result (success, failure)",
                 &["from", "to", "means", "result"],
             ),
             steps: make.histogram(
-                "adaptive_router_role_change_step_seconds",
+                "adaptive_router_controller_transition_step_seconds",
                 "Duration of the steps of role changes: drain (the worker finishes what it runs), change (it takes the other role), verify (until it is found good)",
                 &["step"],
                 &STEP_SECONDS,
