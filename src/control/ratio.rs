@@ -8,6 +8,7 @@ mod means;
 mod observe;
 mod steering;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -223,9 +224,22 @@ fn note(telemetry: &Telemetry, now: Timestamp, plan: &Plan) {
         worker: None,
         from: None,
         to: Some(plan.action.as_str()),
-        reason: Some(format!("{}: {}", plan.target, plan.reason.as_str())),
+        reason: Some(in_words(plan)),
     };
     telemetry.journal.note(now, event);
+}
+
+fn in_words(plan: &Plan) -> String {
+    let mut words = format!("{}: {}", plan.target, plan.reason.explanation());
+    if let Some(share) = plan.predicted {
+        let (prefill, decode) = (share.prefill * 100.0, share.decode * 100.0);
+        // A String takes all that it is given.
+        let _ = write!(
+            words,
+            " (prefill at {prefill:.0} %, decode at {decode:.0} %)"
+        );
+    }
+    words
 }
 
 fn average(before: Option<Duration>, newest: Duration) -> Duration {
@@ -374,7 +388,13 @@ mod tests {
             .iter()
             .map(|entry| entry.event.reason.as_deref().unwrap())
             .collect();
-        assert_eq!(reasons, ["2P2D: no_demand", "2P2D: fixed_ratio"]);
+        assert_eq!(reasons.len(), 2);
+        for (reason, expected) in reasons.iter().zip([
+            "2P2D: no request ended lately: there is nothing to plan for",
+            "2P2D: the split is not to be changed (prefill at 0 %, decode at 0 %)",
+        ]) {
+            assert_eq!(*reason, expected);
+        }
         let text = rig.metrics();
         for expected in [
             r#"adaptive_router_controller_decisions_total{action="hold",reason="no_demand"} 6"#,
