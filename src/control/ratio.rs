@@ -112,7 +112,7 @@ impl Tick {
             movable: self.means.movable(set),
             pinned: standing.pinned,
             since_failed_move: failed.map(|failed| now.since(failed.at)),
-            away: standing.away,
+            away: standing.away.or_else(|| self.means.usual()),
             ..self.observer.observe(now, set, &self.ratio.telemetry)
         }
     }

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use policies::lifecycle::WorkerState;
 use policies::ratio::Movable;
@@ -88,6 +89,15 @@ impl MeansTable {
 
     pub(super) fn of(&self, id: WorkerId) -> Option<Means> {
         self.known.get(&id).copied().flatten()
+    }
+
+    /// How long a worker is away, before any was: as long as the slowest means takes.
+    pub(super) fn usual(&self) -> Option<Duration> {
+        self.known
+            .values()
+            .flatten()
+            .map(|means| means.usual())
+            .max()
     }
 
     /// Whether there is a serving worker of each role that can be moved.
