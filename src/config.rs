@@ -17,6 +17,7 @@ mod auth;
 mod breaker;
 mod cli;
 mod cluster;
+mod controller;
 mod env;
 mod error;
 mod file;
@@ -47,6 +48,7 @@ pub use self::admission::{AdmissionSettings, Limit};
 pub use self::auth::{AuthSettings, ControlPlaneKey, ControlPlaneRole};
 pub use self::breaker::BreakerSettings;
 pub use self::cluster::ClusterSettings;
+pub use self::controller::{Overdue, PlannerName, RatioSettings, TransitionSettings};
 pub use self::error::{ConfigError, Conflict, FileProblem, Source};
 pub use self::fleet::{FleetSettings, Mode, SimulateSettings};
 pub use self::health::HealthSettings;
@@ -69,6 +71,7 @@ pub struct Config {
     pub server: ServerSettings,
     pub fleet: FleetSettings,
     pub routing: RoutingSettings,
+    pub ratio: RatioSettings,
     pub retry: RetrySettings,
     pub breaker: BreakerSettings,
     pub health: HealthSettings,
@@ -186,6 +189,7 @@ impl Flags {
             server: self.server,
             fleet: self.fleet.conclude(&mut ignored)?,
             routing: self.routing.conclude(),
+            ratio: self.ratio,
             retry: self.retry.conclude()?,
             breaker: self.breaker,
             health: self.health,

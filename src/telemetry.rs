@@ -1,6 +1,8 @@
 //! What the router counts and shows of itself.
 
+pub mod demand;
 pub mod journal;
+mod line_log;
 mod metrics;
 mod request_log;
 mod requests;
@@ -14,10 +16,12 @@ use policies::ratio::Plan;
 use policies::time::Timestamp;
 
 use crate::workers::Notice;
+pub use demand::Demand;
 pub use journal::Journal;
 use journal::{Event, Kind};
+pub use line_log::{LineLog, LineLogError};
 pub use metrics::{Buckets, LaunchFamilies, LaunchReason, Metrics, RequestLabels};
-pub use request_log::{RequestLog, RequestLogError};
+pub use request_log::RequestLog;
 pub use requests::{FinishedRequest, FinishedRequests, Outcome, Slo, TokenCount, Verdict};
 
 /// Everything that is written while requests are served.
@@ -26,6 +30,7 @@ pub struct Telemetry {
     pub metrics: Arc<Metrics>,
     pub journal: Journal,
     pub finished: FinishedRequests,
+    pub demand: Demand,
     pub slo: Slo,
     /// The ratio controller's last decision, where there is one.
     pub plan: ArcSwapOption<Plan>,
@@ -39,6 +44,7 @@ impl Telemetry {
             metrics: Arc::new(metrics),
             journal: Journal::default(),
             finished: FinishedRequests::default(),
+            demand: Demand::default(),
             slo,
             plan: ArcSwapOption::empty(),
             request_log: None,

@@ -1,11 +1,14 @@
 //! The command line.
 
+mod load;
 mod telemetry;
 
+pub use load::LoadArgs;
 pub use telemetry::{AccuracyArgs, CostArgs};
 
 use crate::{
-    load::{self, Endpoints, Load, Streaming},
+    load::LoadError,
+    replay::{ReplayArgs, ReplayError},
     scenario::{ScenarioError, cli::SimArgs},
     serve::{self, Served, StartError},
     telemetry::MeasureError,
@@ -39,6 +42,8 @@ pub enum Command {
     Sim(SimArgs),
     /// Find the split for recorded traffic, and what moving workers could add
     WhatIf(WhatIfArgs),
+    /// Make the decisions of a router's --decision-log again
+    ReplayDecisions(ReplayArgs),
 }
 
 /// Why a command could not do its work.
@@ -46,10 +51,11 @@ pub enum Command {
 pub enum CliError {
     Start(StartError),
     Signals(io::Error),
-    Load(load::LoadError),
+    Load(LoadError),
     Measure(MeasureError),
     Scenario(ScenarioError),
     WhatIf(WhatIfError),
+    Replay(ReplayError),
 }
 
 impl fmt::Display for CliError {
@@ -61,6 +67,7 @@ impl fmt::Display for CliError {
             Self::Measure(error) => error.fmt(f),
             Self::Scenario(error) => error.fmt(f),
             Self::WhatIf(error) => error.fmt(f),
+            Self::Replay(error) => error.fmt(f),
         }
     }
 }
@@ -227,90 +234,6 @@ async fn serve_until_told(served: Served) -> Result<ExitCode, CliError> {
         _ = interrupt.recv() => {}
     }
     Ok(ExitCode::SUCCESS)
-}
-
-#[derive(Args)]
-pub struct LoadArgs {
-    /// Where to send requests (plain http)
-    #[arg(long, default_value = "http://127.0.0.1:8000")]
-    url: String,
-    /// Endpoint; mixed takes turns
-    #[arg(long, value_enum, default_value_t = Endpoints::Mixed)]
-    endpoint: Endpoints,
-    /// Requests to send
-    #[arg(long, value_name = "N", default_value_t = 2000)]
-    requests: u64,
-    /// Stop sending after this long, even if requests are left
-    #[arg(long, value_name = "SECONDS")]
-    duration: Option<f64>,
-    /// Requests in flight at any time
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    concurrency: u32,
-    /// Stream every answer
-    #[arg(long)]
-    stream: bool,
-    /// Stream no answer
-    #[arg(long, conflicts_with = "stream")]
-    no_stream: bool,
-    /// Stream every second answer (the default)
-    #[arg(long, conflicts_with_all = ["stream", "no_stream"])]
-    mixed: bool,
-    /// Prompt length
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    prompt_tokens: u64,
-    /// Answer length
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    output_tokens: u32,
-    /// Ask the OpenAI endpoints for usage in every chunk: ITL is then by tokens, else by chunks
-    #[arg(long)]
-    continuous_usage: bool,
-    /// Model to name in the requests
-    #[arg(long, default_value = "simulated")]
-    model: String,
-    /// Give a request up after this long
-    #[arg(long, value_name = "SECONDS", default_value_t = 600.0)]
-    request_timeout: f64,
-    /// Seed of the prompts
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Print the summary as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl LoadArgs {
-    pub async fn run(self) -> Result<ExitCode, CliError> {
-        let load = Load {
-            url: self.url,
-            endpoints: self.endpoint,
-            requests: self.requests,
-            duration: self.duration.map(Duration::from_secs_f64),
-            concurrency: self.concurrency,
-            streaming: match (self.stream, self.no_stream) {
-                (true, _) => Streaming::Always,
-                (false, true) => Streaming::Never,
-                (false, false) => Streaming::EverySecond,
-            },
-            prompt_tokens: self.prompt_tokens,
-            output_tokens: self.output_tokens,
-            continuous_usage: self.continuous_usage,
-            model: self.model,
-            request_timeout: Duration::from_secs_f64(self.request_timeout),
-            seed: self.seed,
-            progress: true,
-        };
-        let report = load::run(load).await.map_err(CliError::Load)?;
-        if self.json {
-            println!("{}", report.to_json());
-        } else {
-            println!("{report}");
-        }
-        Ok(if report.is_flawless() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
-    }
 }
 
 #[cfg(test)]

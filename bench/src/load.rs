@@ -57,6 +57,8 @@ pub struct Load {
     pub streaming: Streaming,
     pub prompt_tokens: u64,
     pub output_tokens: u32,
+    /// Other lengths, by turns with these.
+    pub alternate: Option<Alternate>,
     /// Ask the OpenAI endpoints for usage in every chunk, so that tokens can be counted and not only chunks.
     pub continuous_usage: bool,
     pub model: String,
@@ -64,6 +66,27 @@ pub struct Load {
     pub seed: u64,
     /// Whether to show progress on a terminal.
     pub progress: bool,
+}
+
+/// Lengths that take turns with those of the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alternate {
+    pub prompt_tokens: u64,
+    pub output_tokens: u32,
+    /// How long each of the two takes its turn.
+    pub phase: Duration,
+}
+
+impl Load {
+    /// Tokens of prompt and answer of a request that is sent so long after the first.
+    fn lengths(&self, since_start: Duration) -> (u64, u32) {
+        match self.alternate {
+            Some(other) if (since_start.div_duration_f64(other.phase) as u64) % 2 == 1 => {
+                (other.prompt_tokens, other.output_tokens)
+            }
+            Some(_) | None => (self.prompt_tokens, self.output_tokens),
+        }
+    }
 }
 
 impl Default for Load {
@@ -77,6 +100,7 @@ impl Default for Load {
             streaming: Streaming::EverySecond,
             prompt_tokens: 128,
             output_tokens: 32,
+            alternate: None,
             continuous_usage: false,
             model: "simulated".into(),
             request_timeout: Duration::from_mins(10),
@@ -92,6 +116,7 @@ struct Shared {
     client: Client,
     next: AtomicU64,
     done: AtomicU64,
+    began: Instant,
     ends: Option<Instant>,
 }
 
@@ -103,6 +128,7 @@ pub async fn run(load: Load) -> Result<Report, LoadError> {
         client: Client::new(&load.url)?,
         next: AtomicU64::new(0),
         done: AtomicU64::new(0),
+        began,
         ends: load.duration.map(|duration| began + duration),
         load,
     });
@@ -127,7 +153,8 @@ pub async fn run(load: Load) -> Result<Report, LoadError> {
 async fn one_client(shared: Arc<Shared>) -> Tally {
     let mut tally = Tally::new();
     while let Some(number) = shared.take() {
-        let question = Question::new(&shared.load, number);
+        let lengths = shared.load.lengths(shared.began.elapsed());
+        let question = Question::new(&shared.load, lengths, number);
         let asked = shared.client.ask(&question);
         let asked = tokio::time::timeout(shared.load.request_timeout, asked).await;
         tally.count(asked.unwrap_or(Err(Failure::Timeout)), number);

@@ -14,6 +14,7 @@ async fn main() -> ExitCode {
         Command::TelemetryCost(args) => args.run().await,
         Command::Sim(args) => args.run().map_err(CliError::Scenario),
         Command::WhatIf(args) => args.run().map_err(CliError::WhatIf),
+        Command::ReplayDecisions(args) => args.run().map_err(CliError::Replay),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("pd-bench: {error}");

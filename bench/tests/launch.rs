@@ -186,8 +186,7 @@ impl Router {
             .restart(id, role)
             .await
             .expect("its ports are its own");
-        let bootstrap = self.member(place).bootstrap;
-        assert!(self.registry.set_role(id, role, &bootstrap));
+        assert!(self.registry.set_role(id, role));
         // Instead of a verification: checked like one that starts.
         for event in [
             WorkerEvent::Switched,

@@ -9,6 +9,7 @@ use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parse
 use super::admission::AdmissionSettings;
 use super::auth::AuthFlags;
 use super::breaker::BreakerSettings;
+use super::controller::RatioSettings;
 use super::error::{ConfigError, Source};
 use super::fleet::FleetFlags;
 use super::health::HealthSettings;
@@ -36,6 +37,8 @@ pub(super) struct Flags {
     pub(super) fleet: FleetFlags,
     #[command(flatten)]
     pub(super) routing: RoutingFlags,
+    #[command(flatten)]
+    pub(super) ratio: RatioSettings,
     #[command(flatten)]
     pub(super) timeouts: TimeoutSettings,
     #[command(flatten)]

@@ -31,6 +31,8 @@ use std::time::Duration;
 use policies::worker::{Role, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 
+use super::{Later, Means, Processes, RestartError};
+
 pub use self::crashes::Patience;
 pub use self::error::{LaunchError, StartError};
 pub use self::supervisor::{Supervisor, Surroundings};
@@ -73,7 +75,7 @@ enum Order {
 /// Gives orders about the workers whose processes are the router's.
 #[derive(Debug, Clone)]
 pub struct ProcessLauncher {
-    keepers: Arc<HashMap<WorkerId, mpsc::Sender<Order>>>,
+    keepers: Arc<HashMap<WorkerId, (Means, mpsc::Sender<Order>)>>,
 }
 
 impl ProcessLauncher {
@@ -104,7 +106,30 @@ impl ProcessLauncher {
     }
 
     async fn order(&self, worker: WorkerId, order: Order) -> Result<(), LaunchError> {
-        let keeper = self.keepers.get(&worker).ok_or(LaunchError::NotOurs)?;
+        let (_, keeper) = self.keepers.get(&worker).ok_or(LaunchError::NotOurs)?;
         keeper.send(order).await.map_err(|_| LaunchError::Ended)
+    }
+}
+
+impl Processes for ProcessLauncher {
+    fn owns(&self, worker: WorkerId) -> bool {
+        self.launches(worker)
+    }
+
+    fn means(&self, worker: WorkerId) -> Means {
+        self.keepers
+            .get(&worker)
+            .map_or(Means::Restart, |(means, _)| *means)
+    }
+
+    fn restart(&self, worker: WorkerId, role: Role) -> Later<'_, Result<(), RestartError>> {
+        Box::pin(async move {
+            let restarted = self.restart(worker, role).await;
+            restarted.map_err(|error| RestartError(error.to_string()))
+        })
+    }
+
+    fn note_role(&self, worker: WorkerId, role: Role) -> Later<'_, ()> {
+        Box::pin(self.note_role(worker, role))
     }
 }

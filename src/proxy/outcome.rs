@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::tokens::Prompt;
 use crate::clock::Clock;
+use crate::telemetry::demand::{Counted, Ended};
 use crate::telemetry::trace::RequestTrace;
 use crate::telemetry::{FinishedRequest, Outcome, RequestLabels, Telemetry, TokenCount};
 use crate::workers::Worker;
@@ -35,6 +36,7 @@ pub struct Accepted {
     cached_tokens: Option<u32>,
     tpot: Option<Duration>,
     outcome: Outcome,
+    counted: Counted,
     trace: RequestTrace,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -59,7 +61,9 @@ impl Accepted {
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         telemetry.metrics.requests.accepted(&labels);
+        let counted = telemetry.demand.arrived(prompt_tokens);
         Self {
+            counted,
             telemetry,
             clock,
             labels,
@@ -117,6 +121,7 @@ impl Accepted {
         self.first_token = Some(now);
         let ttft = now - self.received;
         let at = self.clock.at(now);
+        self.telemetry.demand.first_token(&mut self.counted, at);
         let metrics = &self.telemetry.metrics;
         metrics.requests.first_token(&self.labels, ttft);
         metrics.workers.first_token(serving, role, ttft);
@@ -168,6 +173,16 @@ impl Accepted {
         self.telemetry.metrics.requests.failed(&self.labels, code);
     }
 
+    /// What the request says about others like it.
+    fn lengths(&self) -> Ended {
+        let whole = self.outcome == Outcome::Completed && self.output.tokens > 0;
+        Ended {
+            output_tokens: whole.then_some(self.output.tokens),
+            prompt: (self.prompt.reported)
+                .then_some((self.prompt.tokens, self.cached_tokens.unwrap_or(0))),
+        }
+    }
+
     fn conclude(&self, at: Timestamp) -> FinishedRequest {
         FinishedRequest {
             endpoint: self.labels.endpoint,
@@ -193,6 +208,7 @@ impl Drop for Accepted {
             self.trace.broke();
         }
         self.trace.ends(self.outcome);
+        self.telemetry.demand.ended(&self.counted, self.lengths());
         let finished = self.conclude(self.clock.now());
         let verdict = self.telemetry.slo.judge(&finished);
         self.telemetry

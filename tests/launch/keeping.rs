@@ -134,13 +134,7 @@ async fn a_role_change_ends_the_process_and_all_its_children_and_applies_nothing
     assert_eq!(folder.state()["workers"]["a"]["role"], "decode");
 
     // A crash while it is verified: failed, then started again in the role that it is registered with.
-    let bootstrap = router.member(0).bootstrap;
-    assert!(
-        router
-            .surroundings
-            .registry
-            .set_role(id, Role::Decode, &bootstrap)
-    );
+    assert!(router.surroundings.registry.set_role(id, Role::Decode));
     router.apply(id, &[E::Switched]);
     kill(again);
     let (_, _, role) = started_after(&folder, "a", again).await;
@@ -162,24 +156,6 @@ async fn a_worker_that_ignores_sigterm_is_killed() {
         .unwrap();
     assert!(began.elapsed() >= STOP_TIMEOUT, "it was asked first");
     assert!(!runs(main) && !runs(child));
-    router.stop().await;
-}
-
-#[tokio::test]
-async fn a_worker_that_failed_and_runs_on_is_started_anew() {
-    let folder = Folder::new("");
-    let router = folder.route().await.unwrap();
-    let launches = &router.surroundings.metrics.launches;
-    let worker = router.member(0).worker;
-    until("the start is counted", || {
-        launches.count(&worker, LaunchReason::Start) == 1
-    })
-    .await;
-    let (main, ..) = started_after(&folder, "a", 0).await;
-    router.apply(router.id(0), &[E::GaveUp]);
-    started_after(&folder, "a", main).await;
-    assert!(!runs(main));
-    router.state_becomes(0, S::Starting).await;
     router.stop().await;
 }
 

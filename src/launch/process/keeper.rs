@@ -31,9 +31,6 @@ use crate::workers::Member;
 /// Between two looks: how late a removal is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a worker may be `Failed` with a process that runs. Whoever failed it may be about to have it started anew.
-const FAILED_FOR: Duration = Duration::from_secs(5);
-
 /// How long ports may stay taken: a killed process's sockets are closed when the kernel gets to it.
 const PORTS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -63,7 +60,6 @@ pub(super) struct Keeper {
     pub(super) group: Option<Group>,
     /// When to start it next. Nothing while it runs, and nothing once it is given up.
     pub(super) due: Option<Instant>,
-    pub(super) failed_since: Option<Instant>,
 }
 
 impl Keeper {
@@ -251,23 +247,6 @@ impl Keeper {
         {
             tracing::warn!(worker = %self.worker.url, "the worker's log can't be kept small: {error}");
         }
-        self.restart_what_failed(member.state, now).await;
-    }
-
-    /// A process that runs and whose worker failed does nothing for anybody: for the next start it counts as crashed.
-    async fn restart_what_failed(&mut self, state: WorkerState, now: Instant) {
-        if state != WorkerState::Failed || self.running.is_none() {
-            self.failed_since = None;
-            return;
-        }
-        if now.duration_since(*self.failed_since.get_or_insert(now)) < FAILED_FOR {
-            return;
-        }
-        tracing::warn!(worker = %self.worker.url, "the worker failed and its process runs on: it is started anew");
-        if let Err(error) = self.stop().await {
-            tracing::error!(worker = %self.worker.url, "{error}");
-        }
-        self.start_later();
     }
 
     async fn start(&mut self, role: Role, reason: LaunchReason) -> Result<(), LaunchError> {

@@ -18,7 +18,8 @@ use super::log::Log;
 use super::running::Running;
 use super::state::{Record, StateFile};
 use super::{ORDERS, Order, ProcessLauncher, ProcessSettings, StartError};
-use crate::cluster::{Cluster, ClusterWorker};
+use crate::cluster::{Cluster, ClusterWorker, LauncherKind};
+use crate::launch::Means;
 use crate::telemetry::Metrics;
 use crate::upstream::{Upstream, UpstreamRequest};
 use crate::workers::{WorkerRegistry, WorkerSpec};
@@ -91,9 +92,9 @@ impl Supervisor {
         let is_new = !found.iter().any(|found| found.running.is_some());
         for found in found {
             let id = shared.register(&found, is_new)?;
-            if found.worker.is_launched() {
+            if let Some(means) = means(found.worker.launcher) {
                 let (sender, receiver) = mpsc::channel(ORDERS);
-                orders.insert(id, sender);
+                orders.insert(id, (means, sender));
                 keepers.push(shared.keeper(found, id, receiver));
             }
         }
@@ -120,6 +121,15 @@ impl Supervisor {
             keepers.spawn(keeper.keep(cancel.clone()));
         }
         while keepers.join_next().await.is_some() {}
+    }
+}
+
+/// How the role of a worker is changed whose process is the router's.
+fn means(launcher: LauncherKind) -> Option<Means> {
+    match launcher {
+        LauncherKind::Process => Some(Means::Restart),
+        LauncherKind::InPlace => Some(Means::InPlace),
+        LauncherKind::None => None,
     }
 }
 
@@ -243,7 +253,6 @@ impl Shared {
             record: found.record,
             running: found.running,
             group,
-            failed_since: None,
         }
     }
 }
