@@ -33,6 +33,7 @@ struct Folder {
     path: PathBuf,
     /// Pairs of a port and a bootstrap port.
     ports: [u16; 6],
+    worker_args: &'static str,
 }
 
 impl Folder {
@@ -43,6 +44,7 @@ impl Folder {
         let folder = Self {
             path,
             ports: free_ports().expect("the machine has free ports"),
+            worker_args: "--zero-delay",
         };
         folder.write_cluster();
         folder
@@ -53,7 +55,8 @@ impl Folder {
         let pd_bench = env!("CARGO_BIN_EXE_pd-bench");
         let mut text = format!(
             "[defaults]\nmodel = \"simulated\"\ncommand = [\"python3\", \"-m\", \"sglang.launch_server\", \"{{flags}}\"]\n\
-             [defaults.env]\nPYTHONPATH = \"{stand_in}\"\nPD_BENCH = \"{pd_bench}\"\nSTAND_IN_WORKER_ARGS = \"--zero-delay\"\n"
+             [defaults.env]\nPYTHONPATH = \"{stand_in}\"\nPD_BENCH = \"{pd_bench}\"\nSTAND_IN_WORKER_ARGS = \"{}\"\n",
+            self.worker_args
         );
         for (place, ports) in self.ports.chunks(2).enumerate() {
             let role = if place == 0 { "prefill" } else { "decode" };
@@ -292,6 +295,40 @@ async fn killed_workers_come_back_and_a_role_change_leaves_nothing_behind() {
     for main in mains {
         assert_eq!(group_of(main), [0; 0]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_flight_when_a_worker_is_told_to_end_is_finished() {
+    let mut folder = Folder::new("in-flight");
+    folder.worker_args = "--time-scale 1";
+    folder.write_cluster();
+    let router = Router::start(&folder, &["--stop-workers-on-exit"]).await;
+    router.all_serve(&folder).await;
+    let mut load = tokio::process::Command::new(env!("CARGO_BIN_EXE_pd-bench"))
+        .args([
+            "load",
+            "--url",
+            &router.url,
+            "--requests=2",
+            "--concurrency=2",
+        ])
+        // A few milliseconds a token: some seconds.
+        .args(["--output-tokens=500", "--stream"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("cargo has built it");
+    let streams = |place| router.member(place).worker.stats.streams();
+    until(|| streams(1) + streams(2) == 2, || "both stream".into()).await;
+    for place in [1, 2] {
+        let id = router.member(place).worker.id;
+        router
+            .launcher
+            .restart(id, Role::Decode)
+            .await
+            .expect("its ports are its own");
+    }
+    assert!(load.wait().await.expect("it runs").success());
+    router.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

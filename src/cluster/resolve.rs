@@ -1,14 +1,12 @@
 //! From what the file says to whole workers: defaults filled in, launcher chosen.
 
-use std::net::IpAddr;
-
 use policies::worker::Role;
 
 use super::command::{DEFAULT_COMMAND, DEFAULT_HOST, Launch, NO_RADIX_FLAG, SWITCH_FLAG};
 use super::error::Problem;
 use super::file::{Defaults, File, Launcher, Worker};
 use super::{ClusterWorker, LauncherKind, check};
-use crate::workers::WorkerUrl;
+use crate::workers::{WorkerUrl, spellings};
 
 /// The transfer backend of a file that names none: the study's. It works with and without RDMA.
 const DEFAULT_BACKEND: &str = "nixl";
@@ -169,11 +167,8 @@ fn in_place_obstacle(name: &str, launch: &Launch, url: &WorkerUrl) -> Option<Pro
     }
     // A loopback address has a name, and is called by it.
     let host = url.host();
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    address
-        .is_ok_and(|address| !address.is_loopback())
-        .then(|| Problem::InPlaceBareIp {
-            worker: worker(),
-            host: host.to_owned(),
-        })
+    (spellings(host) < 2).then(|| Problem::InPlaceBareIp {
+        worker: worker(),
+        host: host.to_owned(),
+    })
 }

@@ -135,7 +135,7 @@ fn auto_is_in_place_where_the_worker_can_and_process_where_it_can_t() {
         ),
         (
             default(&format!("host = \"::1\"\n{SWITCHABLE}")),
-            [InPlace, InPlace],
+            [Process, Process],
         ),
         (default("launcher = \"none\""), [None, None]),
         (

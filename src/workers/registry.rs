@@ -217,6 +217,14 @@ impl WorkerRegistry {
         self.set.store(Arc::new(WorkerSet::new(members)));
     }
 
+    /// Spells the worker's host as in `epoch`: under the router before this one decode workers have come to know it so.
+    pub fn resume_epoch(&self, id: WorkerId, epoch: u32) {
+        let _writing = self.write.lock();
+        let old = self.set.load();
+        let members = with_member(&old, id, |member| enter_epoch(member, epoch));
+        self.set.store(Arc::new(WorkerSet::new(members)));
+    }
+
     /// Records the bootstrap port that a prefill worker told about itself.
     pub fn set_bootstrap_port(&self, id: WorkerId, port: u16) {
         let _writing = self.write.lock();
@@ -227,8 +235,12 @@ impl WorkerRegistry {
 }
 
 fn begin_epoch(member: &mut Member) {
-    member.epoch = member.epoch.wrapping_add(1);
-    member.bootstrap.host = bootstrap::spelling(member.worker.url.host(), member.epoch).into();
+    enter_epoch(member, member.epoch.wrapping_add(1));
+}
+
+fn enter_epoch(member: &mut Member, epoch: u32) {
+    member.epoch = epoch;
+    member.bootstrap.host = bootstrap::spelling(member.worker.url.host(), epoch).into();
 }
 
 fn with_member(set: &WorkerSet, id: WorkerId, change: impl Fn(&mut Member)) -> Vec<Member> {

@@ -27,7 +27,9 @@ async fn the_next_router_takes_over_what_runs_and_starts_what_is_missing() {
     let folder = Folder::new("");
     let router = folder.route().await.unwrap();
     let [a, b] = both_started(&folder).await;
+    router.surroundings.registry.renew_bootstrap(router.id(0));
     router.launcher.note_role(router.id(0), Role::Decode).await;
+    let spelling = router.member(0).bootstrap;
     router.die().await;
     assert!(runs(a) && runs(b));
     let (_, orphan, _) = folder.started("b").unwrap();
@@ -35,10 +37,12 @@ async fn the_next_router_takes_over_what_runs_and_starts_what_is_missing() {
 
     let router = folder.route().await.unwrap();
     assert_eq!(router.member(0).role, Role::Decode, "as it was noted");
+    assert_eq!(router.member(0).bootstrap, spelling);
     until("b is started", || folder.started("b").unwrap().0 != b).await;
     until("what b left behind is gone", || !runs(orphan)).await;
     assert_eq!(folder.started("a").unwrap().0, a);
     assert!(runs(a));
+    until("b has a new spelling", || router.member(1).epoch > 0).await;
 
     // It isn't this router's child, and is watched all the same.
     kill(a);

@@ -118,12 +118,10 @@ impl Keeper {
                 let _ = done.send(self.restart(role).await);
             }
             Order::NoteRole { role, done } => {
-                let host = self.member().map(|member| member.bootstrap.host);
+                let epoch = self.member().map(|member| member.epoch);
                 self.note(|record| {
                     record.role = role;
-                    if let Some(host) = host {
-                        record.bootstrap_host = host.to_string();
-                    }
+                    record.epoch = epoch.unwrap_or(record.epoch);
                 })
                 .await;
                 let _ = done.send(());
@@ -237,7 +235,7 @@ impl Keeper {
             if member.state == WorkerState::Serving {
                 record.role = member.role;
             }
-            record.bootstrap_host = member.bootstrap.host.to_string();
+            record.epoch = member.epoch;
         })
         .await;
         let log = self.log.clone();
@@ -261,7 +259,7 @@ impl Keeper {
             launch: Uuid::new_v4().to_string(),
             process: None,
             command: self.shared.cluster.fingerprint(&self.worker),
-            bootstrap_host: member.bootstrap.host.to_string(),
+            epoch: member.epoch,
         };
         let launch = record.launch.clone();
         self.write_down(Some(record)).await;

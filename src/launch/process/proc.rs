@@ -72,9 +72,9 @@ pub(super) fn boot_id() -> String {
     text.unwrap_or_default().trim().to_owned()
 }
 
-/// As the kernel's calls take it.
+/// As the kernel's calls take it. A signal to 1, 0 or less would go elsewhere than to a worker.
 pub(super) fn number(pid: i32) -> Option<Pid> {
-    Pid::from_raw(pid).filter(|_| pid > 1)
+    if pid > 1 { Pid::from_raw(pid) } else { None }
 }
 
 #[cfg(test)]

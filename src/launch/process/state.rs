@@ -48,8 +48,8 @@ pub(super) struct Record {
     pub(super) process: Option<Identity>,
     /// A hash of the command line, to tell whether the cluster file has another one now.
     pub(super) command: String,
-    /// How decode workers know it: they must not meet an older spelling again.
-    pub(super) bootstrap_host: String,
+    /// Of the spelling by which decode workers know it: they must not meet an older one again.
+    pub(super) epoch: u32,
 }
 
 impl Record {
@@ -182,7 +182,7 @@ mod tests {
             launch: launch.to_owned(),
             process: None,
             command: String::new(),
-            bootstrap_host: "localhost".to_owned(),
+            epoch: 7,
         }
     }
 

@@ -30,9 +30,6 @@ const ROLE_WITHIN: Duration = Duration::from_secs(2);
 /// `/model_info` is below a kilobyte.
 const ROLE_ANSWER_LIMIT: usize = 64 * 1024;
 
-/// Spellings of a bootstrap host that are tried for the one in use: as many as `localhost` has.
-const SPELLINGS: usize = 512;
-
 /// What the supervisor works on.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
@@ -197,7 +194,7 @@ impl Shared {
         let Some(record) = &found.record else {
             return Ok(id);
         };
-        self.restore_spelling(id, &record.bootstrap_host);
+        registry.resume_epoch(id, record.epoch);
         if let Some(running) = &found.running {
             let url = &found.worker.url;
             if role != record.role {
@@ -210,20 +207,6 @@ impl Shared {
             }
         }
         Ok(id)
-    }
-
-    /// Goes through the spellings of the worker's bootstrap host up to the one that decode workers know it by.
-    fn restore_spelling(&self, id: WorkerId, spelling: &str) {
-        let registry = &self.surroundings.registry;
-        for _ in 0..SPELLINGS {
-            let set = registry.snapshot();
-            let member = set.by_id(id).expect("it was just added");
-            if *member.bootstrap.host == *spelling {
-                return;
-            }
-            drop(set);
-            registry.renew_bootstrap(id);
-        }
     }
 
     fn keeper(
