@@ -168,17 +168,9 @@ impl Keeper {
         // There is no line from unhealthy to failed: it is failed as one that was started again and did not come up.
         self.apply(WorkerEvent::Relaunched);
         self.apply(WorkerEvent::GaveUp);
-        let crashes = self.crashes.in_a_row();
-        let trouble = format!(
-            "given up after {crashes} crashes in a row; see {}, then start the router anew",
-            self.log.path().display()
-        );
-        tracing::error!(worker = %self.worker.url, "{trouble}");
+        tracing::error!(worker = %self.worker.url, log = %self.log.path().display(), crashes = self.crashes.in_a_row(), "the worker is given up; start the router anew when its log is understood");
         if let Some(member) = self.member() {
             self.launches().given_up(&member.worker, true);
-            member
-                .worker
-                .update_metadata(|metadata| metadata.trouble = Some(trouble.clone()));
         }
     }
 
