@@ -32,7 +32,7 @@ impl Router {
                 "--cluster".into(),
                 fleet.cluster().into(),
                 "--policy=ratio-controller".into(),
-                "--ratio-planner=fixed".into(),
+                "--planner=fixed".into(),
                 "--host=127.0.0.1".into(),
                 format!("--port={port}").into(),
                 format!("--prometheus-port={metrics_port}").into(),
