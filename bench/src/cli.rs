@@ -9,6 +9,7 @@ pub use telemetry::{AccuracyArgs, CostArgs};
 use crate::{
     load::LoadError,
     replay::{ReplayArgs, ReplayError},
+    role_changes::{RoleChangesArgs, RunError},
     scenario::{ScenarioError, cli::SimArgs},
     serve::{self, Served, StartError},
     telemetry::MeasureError,
@@ -44,6 +45,8 @@ pub enum Command {
     WhatIf(WhatIfArgs),
     /// Make the decisions of a router's --decision-log again
     ReplayDecisions(ReplayArgs),
+    /// Change the roles of workers under load, with crashes in between (Linux)
+    RoleChanges(RoleChangesArgs),
 }
 
 /// Why a command could not do its work.
@@ -56,6 +59,7 @@ pub enum CliError {
     Scenario(ScenarioError),
     WhatIf(WhatIfError),
     Replay(ReplayError),
+    RoleChanges(RunError),
 }
 
 impl fmt::Display for CliError {
@@ -68,6 +72,7 @@ impl fmt::Display for CliError {
             Self::Scenario(error) => error.fmt(f),
             Self::WhatIf(error) => error.fmt(f),
             Self::Replay(error) => error.fmt(f),
+            Self::RoleChanges(error) => error.fmt(f),
         }
     }
 }

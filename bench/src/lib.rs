@@ -9,6 +9,7 @@ mod get;
 pub mod load;
 pub mod plot;
 pub mod replay;
+pub mod role_changes;
 pub mod router;
 pub mod scenario;
 pub mod serve;

@@ -26,6 +26,7 @@ use std::{
 };
 use tally::Tally;
 use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 /// Which endpoints get requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -66,6 +67,8 @@ pub struct Load {
     pub seed: u64,
     /// Whether to show progress on a terminal.
     pub progress: bool,
+    /// Ends the load early: what was asked is still waited for.
+    pub stop: CancellationToken,
 }
 
 /// Lengths that take turns with those of the load.
@@ -106,9 +109,13 @@ impl Default for Load {
             request_timeout: Duration::from_mins(10),
             seed: 0,
             progress: false,
+            stop: CancellationToken::new(),
         }
     }
 }
+
+/// A client that found nobody waits, so that a server which is started anew isn't met by a storm.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where the clients stand, for all of them to see.
 struct Shared {
@@ -157,15 +164,21 @@ async fn one_client(shared: Arc<Shared>) -> Tally {
         let question = Question::new(&shared.load, lengths, number);
         let asked = shared.client.ask(&question);
         let asked = tokio::time::timeout(shared.load.request_timeout, asked).await;
-        tally.count(asked.unwrap_or(Err(Failure::Timeout)), number);
+        let asked = asked.unwrap_or(Err(Failure::Timeout));
+        let unreachable = matches!(asked, Err(Failure::Connection));
+        tally.count(asked, number);
         shared.done.fetch_add(1, Ordering::Relaxed);
+        if unreachable {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
     tally
 }
 
 impl Shared {
     fn take(&self) -> Option<u64> {
-        if self.ends.is_some_and(|ends| Instant::now() >= ends) {
+        let ended = self.ends.is_some_and(|ends| Instant::now() >= ends);
+        if ended || self.load.stop.is_cancelled() {
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);

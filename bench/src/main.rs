@@ -15,6 +15,7 @@ async fn main() -> ExitCode {
         Command::Sim(args) => args.run().map_err(CliError::Scenario),
         Command::WhatIf(args) => args.run().map_err(CliError::WhatIf),
         Command::ReplayDecisions(args) => args.run().map_err(CliError::Replay),
+        Command::RoleChanges(args) => args.run().await.map_err(CliError::RoleChanges),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("pd-bench: {error}");

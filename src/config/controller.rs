@@ -9,25 +9,21 @@ use policies::ratio::{ControllerSettings, GuardrailSettings, PlannerSettings, Th
 use super::parse;
 use super::slo::SloSettings;
 
-/// Who decides about the ratio.
+/// Who decides about the ratio: by prediction from what arrives, by thresholds on what the workers have in hand, or
+/// nobody, so that the split stays where an operator puts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PlannerName {
-    /// By prediction from what arrives
     Controller,
-    /// By thresholds on what the workers have in hand
     Threshold,
-    /// Nobody: the split stays, and what is predicted for it is shown
     Fixed,
 }
 
-/// What becomes of a role change whose worker is not empty in time.
+/// What becomes of a role change whose worker is not empty in time: it is waited for, half an hour at most; or has to end
+/// what it runs, so that clients get what there is, marked as aborted; or serves on in its old role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Overdue {
-    /// Wait on, half an hour at most
     Wait,
-    /// Have the worker end what it runs: clients get what there is, marked as aborted
     Abort,
-    /// Put the worker back
     CallOff,
 }
 
@@ -45,8 +41,9 @@ impl Overdue {
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(next_help_heading = "Ratio Controller")]
 pub struct RatioSettings {
-    /// Who decides how many workers prefill and how many decode
-    #[arg(id = "ratio-planner", long, value_name = "PLANNER", value_enum, default_value_t = PlannerName::Controller)]
+    /// Who decides how many workers prefill and how many decode: the controller by prediction, a threshold rule by what
+    /// the workers have in hand, or nobody (fixed), until an operator asks for a split at POST /ratio
+    #[arg(id = "planner", long, value_name = "PLANNER", value_enum, default_value_t = PlannerName::Controller)]
     pub planner: PlannerName,
 
     /// Decide, and write down what would be moved, but move nothing
@@ -64,11 +61,11 @@ pub struct RatioSettings {
     pub worker_model: Option<PathBuf>,
 
     /// Seconds between the end of a role change and the next
-    #[arg(id = "move-cooldown-secs", long, value_name = "SECS", default_value = parse::seconds_text(guardrails().cooldown), value_parser = parse::seconds)]
+    #[arg(id = "role-change-cooldown-secs", long, value_name = "SECS", default_value = parse::seconds_text(guardrails().cooldown), value_parser = parse::seconds)]
     pub cooldown: Duration,
 
     /// Role changes that may begin within an hour
-    #[arg(id = "moves-per-hour", long, value_name = "N", default_value_t = guardrails().moves_per_hour, value_parser = parse::whole::<usize>)]
+    #[arg(id = "role-changes-per-hour", long, value_name = "N", default_value_t = guardrails().moves_per_hour, value_parser = parse::whole::<usize>)]
     pub moves_per_hour: usize,
 
     /// Seconds after which a worker's report is too old to decide on
@@ -76,7 +73,7 @@ pub struct RatioSettings {
     pub stale: Duration,
 
     /// Seconds without role changes after one that failed
-    #[arg(id = "failed-move-pause-secs", long, value_name = "SECS", default_value = parse::seconds_text(guardrails().after_failure), value_parser = parse::seconds)]
+    #[arg(id = "failed-role-change-pause-secs", long, value_name = "SECS", default_value = parse::seconds_text(guardrails().after_failure), value_parser = parse::seconds)]
     pub after_failure: Duration,
 
     /// Seconds that a mix of traffic lasts, before it is known how long they do
@@ -84,7 +81,7 @@ pub struct RatioSettings {
     pub regime: Duration,
 
     /// A role change is made when it saves so many seconds' worth of requests, after its cost
-    #[arg(id = "move-margin-secs", long, value_name = "SECS", default_value_t = controller().margin_seconds, value_parser = parse::number)]
+    #[arg(id = "role-change-margin-secs", long, value_name = "SECS", default_value_t = controller().margin_seconds, value_parser = parse::number)]
     pub margin_seconds: f64,
 
     /// Standard deviations by which demand may be less than it seems
@@ -111,7 +108,8 @@ pub struct TransitionSettings {
     #[arg(id = "drain-timeout-secs", long, value_name = "SECS", default_value = "120", value_parser = parse::positive_seconds)]
     pub drain_timeout: Duration,
 
-    /// What to do when it hasn't finished by then
+    /// What to do when it hasn't finished by then: wait on (half an hour at most), abort what it runs, or call the role
+    /// change off
     #[arg(id = "drain-overdue", long, value_name = "WHAT", value_enum, default_value_t = Overdue::Wait)]
     pub overdue: Overdue,
 

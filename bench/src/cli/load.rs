@@ -87,6 +87,7 @@ impl LoadArgs {
             request_timeout: Duration::from_secs_f64(self.request_timeout),
             seed: self.seed,
             progress: true,
+            ..Load::default()
         };
         let report = load::run(load).await.map_err(CliError::Load)?;
         if self.json {
