@@ -2,6 +2,7 @@
 
 pub mod journal;
 mod metrics;
+mod queued;
 mod request_log;
 mod requests;
 pub mod trace;
@@ -17,6 +18,7 @@ use crate::workers::Notice;
 pub use journal::Journal;
 use journal::{Event, Kind};
 pub use metrics::{Buckets, Metrics, RequestLabels};
+pub use queued::Queued;
 pub use request_log::{RequestLog, RequestLogError};
 pub use requests::{FinishedRequest, FinishedRequests, Outcome, Slo, TokenCount, Verdict};
 
@@ -26,6 +28,8 @@ pub struct Telemetry {
     pub metrics: Arc<Metrics>,
     pub journal: Journal,
     pub finished: FinishedRequests,
+    /// What waits in the router now.
+    pub queued: Queued,
     pub slo: Slo,
     /// The ratio controller's last decision, where there is one.
     pub plan: ArcSwapOption<Plan>,
@@ -36,6 +40,7 @@ impl Telemetry {
     pub fn new(metrics: Metrics, slo: Slo) -> Self {
         metrics.requests.hold_to(slo);
         Self {
+            queued: metrics.requests.queued(),
             metrics: Arc::new(metrics),
             journal: Journal::default(),
             finished: FinishedRequests::default(),

@@ -21,6 +21,17 @@ pub enum QueueOrder {
     FreshFirst,
 }
 
+impl QueueOrder {
+    pub const ALL: [Self; 2] = [Self::FreshFirst, Self::Fifo];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fifo => "fifo",
+            Self::FreshFirst => "fresh_first",
+        }
+    }
+}
+
 /// Where a request stands: those that arrived earlier come first, and of those that arrived together the one that was
 /// added first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

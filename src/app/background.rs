@@ -69,15 +69,20 @@ pub(super) fn start(
     }
 }
 
-/// The planner of the ratio. Simulated workers take as many times the model's durations as they are told to.
-fn planner(config: &Config) -> FixedRatio {
+/// How long workers are thought to take. Simulated ones take as many times the model's durations as they are told to.
+pub(super) fn model(config: &Config) -> WorkerModel {
     let scale = config
         .fleet
         .simulate
         .as_ref()
         .map_or(1.0, |settings| settings.time_scale);
+    WorkerModel::default().scaled(scale)
+}
+
+/// The planner of the ratio.
+fn planner(config: &Config) -> FixedRatio {
     FixedRatio {
-        model: WorkerModel::default().scaled(scale),
+        model: model(config),
         itl_seconds: config.slo.itl.as_secs_f64(),
     }
 }

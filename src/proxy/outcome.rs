@@ -81,6 +81,20 @@ impl Accepted {
         }
     }
 
+    pub fn arrived(&self) -> Timestamp {
+        self.clock.at(self.received)
+    }
+
+    /// It waited in the router for a worker.
+    pub fn waited(&mut self, waited: Duration) {
+        self.queue_wait += waited;
+    }
+
+    /// How long it has waited in the router so far.
+    pub fn queue_wait(&self) -> Duration {
+        self.queue_wait
+    }
+
     /// An attempt's answer is what the client gets.
     pub fn committed(&mut self, serving: &Worker, prefill: Option<PrefillTimes>) {
         self.serving = Some(serving.id);

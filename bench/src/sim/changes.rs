@@ -112,7 +112,8 @@ impl World<'_> {
             }
         } else if lost.prefill == worker || lost.decode == worker {
             lost.attempt += 1;
-            let (prefill, decode, job, arrived) = (lost.prefill, lost.decode, lost.job, lost.arrived);
+            let (prefill, decode, job, arrived) =
+                (lost.prefill, lost.decode, lost.job, lost.arrived);
             let asking = self.workers[decode].decode.release(request);
             if asking && prefill != worker {
                 self.workers[prefill].prefill.expect_no_more(&job);
