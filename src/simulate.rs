@@ -67,6 +67,8 @@ fn start_one(
             scale: settings.time_scale,
             ..Timing::default()
         },
+        role_switch: settings.role_change.mul_f64(settings.time_scale),
+        enable_pd_role_switch: true,
         ..WorkerConfig::default()
     };
     let worker = SimulatedWorker::new(config, &Network::InMemory(board.clone()));
@@ -79,7 +81,8 @@ fn start_one(
     let url = WorkerUrl::parse(&format!("http://{host}:{port}"))
         .expect("a made-up host name is a good URL");
     let spec = WorkerSpec {
-        bootstrap_port: (role == Role::Prefill).then_some(bootstrap_port),
+        // Also of a decode worker, which may become a prefill worker.
+        bootstrap_port: Some(bootstrap_port),
         ..WorkerSpec::new(url, role)
     };
     (spec, worker)

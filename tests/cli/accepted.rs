@@ -371,7 +371,10 @@ fn requests_wait_for_prefill_workers_where_a_bound_says_so() {
     };
     for (line, expected) in [
         ("--pd-disaggregation", (None, 100)),
-        ("--simulate --policy ratio-controller", (Some(16_384), 4_096)),
+        (
+            "--simulate --policy ratio-controller",
+            (Some(16_384), 4_096),
+        ),
         ("--simulate --prefill-queue-tokens 9", (Some(9), 4_096)),
         (
             "--simulate --policy ratio-controller --prefill-queue-tokens 0",
