@@ -2,13 +2,12 @@
 
 use policies::route::RouteRequest;
 use policies::worker::Role;
-use tokio::time::Instant;
 
 use super::error::RouteError;
 use super::handler::{Proxy, Routed};
 use super::headers;
 use super::outcome::Accepted;
-use super::pick::{Picked, Picker, Tried};
+use super::pick::{NoWorker, Picked, Picker, Tried};
 use super::queue::{PrefillQueue, Turn, Wanting};
 use crate::telemetry::trace::RequestTrace;
 
@@ -30,18 +29,22 @@ impl Proxy {
     ) -> Result<Workers, RouteError> {
         let request = route_request(routed);
         let Some(queue) = self.queue.as_ref().filter(|_| routed.paired) else {
-            return self.workers_now(routed, request, tried);
+            return self
+                .workers_now(routed, request, tried)
+                .map_err(RouteError::NoWorker);
         };
         let (prefill, serving) = if request.target_index.is_some() {
             // Its client insists on a worker, which may have no room while others do: it holds up nobody.
             self.picker(routed)
                 .pair(request, tried)
+                // Another may have seen the place that this one took and gave back.
+                .inspect_err(|_| queue.room_may_be())
                 .map_err(RouteError::NoWorker)?
         } else {
             trace.queued();
-            let began = Instant::now();
+            accepted.waits();
             let pair = self.pair_in_turn(queue, routed, tried, accepted).await;
-            accepted.waited(began.elapsed());
+            accepted.waits_no_more();
             trace.queue_ended();
             pair?
         };
@@ -80,9 +83,9 @@ impl Proxy {
         routed: &Routed<'_>,
         request: RouteRequest<'_>,
         tried: &Tried,
-    ) -> Result<Workers, RouteError> {
+    ) -> Result<Workers, NoWorker> {
         let picker = self.picker(routed);
-        let workers = if routed.paired {
+        if routed.paired {
             picker
                 .pair(request, tried)
                 .map(|(prefill, serving)| Workers {
@@ -96,8 +99,7 @@ impl Proxy {
                     prefill: None,
                     serving,
                 })
-        };
-        workers.map_err(RouteError::NoWorker)
+        }
     }
 
     fn picker(&self, routed: &Routed<'_>) -> Picker<'_> {

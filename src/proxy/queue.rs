@@ -101,7 +101,7 @@ impl PrefillQueue {
             {
                 return Ok(taken);
             }
-            Seat::join(self, &mut line, wanting)?
+            Seat::join(self, &mut line, wanting).map_err(RouteError::Refused)?
         };
         let mut called = false;
         loop {
@@ -192,9 +192,9 @@ impl<'a> Seat<'a> {
         queue: &'a PrefillQueue,
         line: &mut Line,
         wanting: &Wanting<'_>,
-    ) -> Result<Self, RouteError> {
+    ) -> Result<Self, Refused> {
         let waiting = queue.room.join(wanting.prompt_tokens);
-        let waiting = waiting.ok_or(RouteError::Refused(Refused::QueueFull))?;
+        let waiting = waiting.ok_or(Refused::QueueFull)?;
         let call = Arc::new(Notify::new());
         let place = line.waiting.push(wanting.arrived, Arc::clone(&call));
         Ok(Self {

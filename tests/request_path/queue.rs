@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use adaptive_router::telemetry::{FinishedRequest, Outcome};
 use futures_util::future::join_all;
 use http::StatusCode;
 use policies::lifecycle::WorkerEvent;
@@ -95,6 +96,11 @@ async fn a_client_that_leaves_leaves_the_queue() {
         }
     );
     assert_eq!(rig.in_flight(), 0);
+    let finished = rig.proxy.telemetry.finished.drain();
+    let waited = |request: &&FinishedRequest| {
+        request.outcome == Outcome::ClientGone && !request.queue_wait.is_zero()
+    };
+    assert_eq!(finished.iter().filter(waited).count(), 6);
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,7 +51,7 @@ impl SwitchState {
             unhealthy: false,
             probes: 0,
             graphs: matches!(role, Role::Decode | Role::Null).then(|| GRAPH_BATCHES.to_vec()),
-            times_prefill: if matches!(role, Role::Prefill) { 1 } else { 0 },
+            times_prefill: u16::from(role == Role::Prefill),
         }
     }
 

@@ -36,7 +36,9 @@ fn is_refused(switched: &Value, reason: &str, safe_to_restore: bool) -> bool {
 }
 
 async fn bootstrap(worker: &SimulatedWorker, path: &str) -> Answered {
-    let request = Request::get(path).body(Body::empty()).unwrap();
+    let request = Request::get(path)
+        .body(Body::empty())
+        .expect("a good request");
     let Ok(response) = worker.bootstrap().oneshot(request).await;
     read(response).await
 }
@@ -58,7 +60,7 @@ async fn only_some_transfer_backends_can_switch_and_the_others_say_so_when_calle
         let switched = switch(&worker, &to_decode()).await;
         match backend {
             TransferBackend::Mooncake | TransferBackend::Mori => {
-                assert_eq!(switched["message"], "ok")
+                assert_eq!(switched["message"], "ok");
             }
             TransferBackend::Nixl | TransferBackend::Ascend | TransferBackend::Fake => {
                 assert!(
@@ -108,7 +110,9 @@ async fn a_former_prefill_with_a_cache_dies_at_the_second_prompt_that_begins_ali
     );
     assert!(broken.broken, "what ran broke off");
     for path in ["/ready", "/health", "/server_info", "/v1/loads"] {
-        let request = Request::get(path).body(Body::empty()).unwrap();
+        let request = Request::get(path)
+            .body(Body::empty())
+            .expect("a good request");
         let Ok(response) = pair.decode.http().oneshot(request).await;
         assert!(
             response.extensions().get::<ConnectionReset>().is_some(),
@@ -155,7 +159,9 @@ async fn a_switch_that_fails_half_way_leaves_a_worker_that_only_a_restart_helps(
     let mut fleet = Fleet::new();
     let worker = fleet.start(switchable(Role::Prefill));
     settle().await;
-    worker.faults().set(["switch_fails".parse().unwrap()]);
+    worker
+        .faults()
+        .set(["switch_fails".parse().expect("a fault")]);
     assert!(is_refused(
         &switch(&worker, &to_decode()).await,
         "restart required",
@@ -245,12 +251,12 @@ async fn decode_graphs_are_reported_once_they_are_captured() {
     };
     assert_eq!(graphs(&workers[0]).await, (json!(0.0), json!([])));
     let (memory, batches) = graphs(&workers[1]).await;
-    assert!(memory.as_f64().unwrap() > 0.0);
-    assert!(!batches.as_array().unwrap().is_empty());
+    assert!(memory.as_f64().expect("a number") > 0.0);
+    assert!(!batches.as_array().expect("a list").is_empty());
     let began = Instant::now();
     assert_eq!(switch(&workers[0], &to_decode()).await["message"], "ok");
     assert_eq!(began.elapsed(), Duration::ZERO);
     let (memory, batches) = graphs(&workers[0]).await;
-    assert!(memory.as_f64().unwrap() > 0.0);
+    assert!(memory.as_f64().expect("a number") > 0.0);
     assert_eq!(batches, json!([1, 16]), "those that were asked for");
 }
