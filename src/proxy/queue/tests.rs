@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use policies::lifecycle::WorkerEvent;
 use policies::model::WorkerModel;
@@ -17,6 +18,9 @@ use crate::telemetry::Queued;
 use crate::workers::{Ticket, WorkerSpec, WorkerUrl};
 
 const BOUND: u64 = 1_000;
+
+/// A parsed command line, which takes its time.
+static CONFIG: LazyLock<Config> = LazyLock::new(Config::default);
 
 /// Milliseconds.
 const fn ms(millis: u64) -> Duration {
@@ -35,7 +39,7 @@ struct Bench {
 
 impl Bench {
     fn new(workers: u32, order: QueueOrder, size: usize) -> Rc<Self> {
-        let config = Config::default();
+        let config = CONFIG.clone();
         let settings = QueueSettings {
             size,
             order,
@@ -92,7 +96,7 @@ impl Bench {
             clock: self.clock,
             arrived: self.clock.at(arrived),
             prompt_tokens: tokens,
-            patience: Config::default().queue.timeout,
+            patience: CONFIG.queue.timeout,
         };
         let ticket = self
             .queue
@@ -174,6 +178,24 @@ async fn the_order_is_seen_by_those_that_are_late() {
         local.await;
         assert_eq!(*bench.dispatched.borrow(), expected, "{order:?}");
     }
+}
+
+/// The call goes to whoever was first when the line was last looked at, and from there to whoever is.
+#[tokio::test(start_paused = true)]
+async fn a_call_to_one_that_has_become_late_is_passed_on() {
+    let local = LocalSet::new();
+    let bench = Bench::new(1, QueueOrder::FreshFirst, 100);
+    let request = |number, takes| Rc::clone(&bench).request(number, BOUND as u32, ms(takes));
+    local.spawn_local(request(0, 1_990));
+    local.spawn_local(request(1, 1));
+    let fresh = async {
+        tokio::time::sleep(ms(1_000)).await;
+        request(2, 1).await
+    };
+    let waited = local.run_until(fresh).await.unwrap();
+    assert_eq!(waited, ms(990), "as soon as there was room");
+    local.await;
+    assert_eq!(*bench.dispatched.borrow(), [0, 2, 1]);
 }
 
 #[tokio::test(start_paused = true)]
