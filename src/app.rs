@@ -29,7 +29,7 @@ use crate::launch::process::{
     Surroundings,
 };
 use crate::live::Live;
-use crate::proxy::{Admission, Policies, Proxy, abort};
+use crate::proxy::{Admission, Policies, PrefillQueue, Proxy, WaitingRoom, abort};
 use crate::server::{self, BindError, Ending, TlsError};
 use crate::simulate;
 use crate::telemetry::trace::{TraceError, Traces};
@@ -107,7 +107,14 @@ impl App {
         let clock = Clock::start();
         let telemetry = telemetry(&config, clock).map_err(StartError::Log)?;
         let policies = Arc::new(Policies::new(&config.routing));
-        let registry = registry(&config, clock, &policies, &telemetry);
+        let room = WaitingRoom::new(&config.queue, telemetry.queued.clone());
+        let queue = PrefillQueue::new(
+            &config.queue,
+            &config.slo,
+            ratio::model(&config).prefill,
+            Arc::clone(&room),
+        );
+        let registry = registry(&config, clock, &policies, &telemetry, queue.clone());
         for spec in &specs {
             registry.add(spec).map_err(StartError::Worker)?;
         }
@@ -131,7 +138,8 @@ impl App {
         let (removals, removed) = removal::channel();
         let metrics = Arc::clone(&telemetry.metrics);
         let proxy = Arc::new(Proxy {
-            admission: Admission::new(&config.admission, metrics.requests.queued.clone()),
+            admission: Admission::new(&config.admission, room),
+            queue,
             config: Arc::clone(&config),
             registry: Arc::clone(&registry),
             policies,
@@ -301,6 +309,7 @@ fn registry(
     clock: Clock,
     policies: &Arc<Policies>,
     telemetry: &Arc<Telemetry>,
+    queue: Option<Arc<PrefillQueue>>,
 ) -> Arc<WorkerRegistry> {
     let (policies, telemetry) = (Arc::clone(policies), Arc::clone(telemetry));
     let registry = WorkerRegistry::new(config.breaker.clone(), move |notice| {
@@ -308,6 +317,9 @@ fn registry(
             policies.forget(id);
         }
         telemetry.notice(clock.now(), &notice);
+        if let Some(queue) = &queue {
+            queue.room_may_be();
+        }
     });
     let first_epoch = if config.routing.ratio_controller {
         fastrand::u32(..)

@@ -28,6 +28,7 @@ mod metrics;
 mod parse;
 mod prefill;
 mod print;
+mod queue;
 mod retry;
 mod routing;
 mod server;
@@ -55,6 +56,7 @@ pub use self::health::HealthSettings;
 pub use self::logging::{LogLevel, LoggingSettings};
 pub use self::metrics::MetricsSettings;
 pub use self::prefill::PrefillUrl;
+pub use self::queue::QueueSettings;
 pub use self::retry::RetrySettings;
 pub use self::routing::RoutingSettings;
 pub use self::server::ServerSettings;
@@ -77,6 +79,7 @@ pub struct Config {
     pub health: HealthSettings,
     pub timeouts: TimeoutSettings,
     pub admission: AdmissionSettings,
+    pub queue: QueueSettings,
     pub auth: AuthSettings,
     pub upstream_tls: UpstreamTlsSettings,
     pub slo: SloSettings,
@@ -185,10 +188,16 @@ fn conclude(matches: &ArgMatches) -> Result<Parsed, ConfigError> {
 impl Flags {
     fn conclude(self) -> Result<Config, ConfigError> {
         let mut ignored = self.without_effect.given;
+        let fleet = self.fleet.conclude(&mut ignored)?;
+        let routing = self.routing.conclude();
+        let queue = self
+            .queue
+            .conclude(fleet.mode, routing.ratio_controller, &mut ignored);
         let config = Config {
             server: self.server,
-            fleet: self.fleet.conclude(&mut ignored)?,
-            routing: self.routing.conclude(),
+            fleet,
+            routing,
+            queue,
             ratio: self.ratio,
             retry: self.retry.conclude()?,
             breaker: self.breaker,

@@ -4,6 +4,7 @@ pub mod demand;
 pub mod journal;
 mod line_log;
 mod metrics;
+mod queued;
 mod request_log;
 mod requests;
 pub mod trace;
@@ -21,6 +22,7 @@ pub use journal::Journal;
 use journal::{Event, Kind};
 pub use line_log::{LineLog, LineLogError};
 pub use metrics::{Buckets, LaunchFamilies, LaunchReason, Metrics, RequestLabels};
+pub use queued::Queued;
 pub use request_log::RequestLog;
 pub use requests::{FinishedRequest, FinishedRequests, Outcome, Slo, TokenCount, Verdict};
 
@@ -31,6 +33,8 @@ pub struct Telemetry {
     pub journal: Journal,
     pub finished: FinishedRequests,
     pub demand: Demand,
+    /// What waits in the router now.
+    pub queued: Queued,
     pub slo: Slo,
     /// The ratio controller's last decision, where there is one.
     pub plan: ArcSwapOption<Plan>,
@@ -41,6 +45,7 @@ impl Telemetry {
     pub fn new(metrics: Metrics, slo: Slo) -> Self {
         metrics.requests.hold_to(slo);
         Self {
+            queued: metrics.requests.queued(),
             metrics: Arc::new(metrics),
             journal: Journal::default(),
             finished: FinishedRequests::default(),

@@ -16,7 +16,7 @@ use crate::{
     what_if::cli::{WhatIfArgs, WhatIfError},
 };
 use clap::{Args, Parser, Subcommand};
-use simulated_worker::{Config, Role, Rule, Timing};
+use simulated_worker::{Config, Role, Rule, Timing, TransferBackend};
 use std::{fmt, io, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -109,6 +109,12 @@ struct Behaviour {
     /// Accept POST /pd_role_switch; every worker then has a bootstrap server
     #[arg(long)]
     enable_pd_role_switch: bool,
+    /// What carries the KV: only mooncake and mori can change roles
+    #[arg(long, value_name = "BACKEND", default_value = TransferBackend::default().as_str())]
+    disaggregation_transfer_backend: TransferBackend,
+    /// How long a role switch takes [default: 0.5, or 0 with --zero-delay]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    role_switch_seconds: Option<Duration>,
     /// How long an orphaned request is kept (SGLang: 300)
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     orphan_timeout: u64,
@@ -116,7 +122,8 @@ struct Behaviour {
     ///
     /// Kinds: refuse (status, retry_after_s), stall_before_head (stall_ms), stall_mid_stream (after_tokens,
     /// stall_ms), reset_before_head, reset_mid_stream (after_tokens), cut_short (after_tokens), error_event
-    /// (after_tokens), slow (factor), wrong_role (role), unready, bootstrap_dead. Each takes probability and limit.
+    /// (after_tokens), slow (factor), wrong_role (role), unready, bootstrap_dead,
+    /// switch_fails (safe_to_restore). Each takes probability and limit.
     /// They can be changed while the worker serves: POST /simulated/faults.
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Rule>,
@@ -136,6 +143,9 @@ impl Behaviour {
                 ..Config::default()
             }
         };
+        if let Some(duration) = self.role_switch_seconds {
+            timed.role_switch = duration;
+        }
         if let Some(most) = self.max_running_requests {
             timed.timing.model.decode.max_running = most;
         }
@@ -144,6 +154,7 @@ impl Behaviour {
             port,
             bootstrap_port,
             model: self.model.clone(),
+            transfer_backend: self.disaggregation_transfer_backend,
             stream_interval: self.stream_interval,
             context_length: self.context_length,
             prefix_cache: self.enable_prefix_cache,
@@ -155,6 +166,11 @@ impl Behaviour {
             ..timed
         }
     }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 #[derive(Args)]
@@ -181,7 +197,16 @@ impl WorkerArgs {
         for worker in served.workers() {
             println!("{}", serve::introduction(worker));
         }
-        serve_until_told(served).await
+        let Some(worker) = served.workers().first().cloned() else {
+            unreachable!("one was started");
+        };
+        tokio::select! {
+            ended = serve_until_told(served) => ended,
+            () = worker.crashed() => {
+                eprintln!("Scheduler hit an exception: pool memory leak detected");
+                Ok(ExitCode::FAILURE)
+            }
+        }
     }
 }
 

@@ -12,15 +12,20 @@ use crate::control::transition::Mover;
 use crate::launch::Processes;
 use crate::telemetry::{LineLog, LineLogError, Telemetry};
 
-/// Who decides, and within which bounds. Simulated workers take as many times the model's durations as they are told to.
-pub(super) fn head(config: &Config) -> Head {
+/// How long workers are thought to take. Simulated ones take as many times the model's durations as they are told to.
+pub(super) fn model(config: &Config) -> WorkerModel {
     let scale = config
         .fleet
         .simulate
         .as_ref()
         .map_or(1.0, |settings| settings.time_scale);
+    WorkerModel::default().scaled(scale)
+}
+
+/// Who decides, and within which bounds.
+pub(super) fn head(config: &Config) -> Head {
     Head {
-        model: WorkerModel::default().scaled(scale),
+        model: model(config),
         itl_seconds: config.slo.itl.as_secs_f64(),
         planner: config.ratio.planner(&config.slo),
         guardrails: config.ratio.guardrails(),

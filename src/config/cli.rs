@@ -15,6 +15,7 @@ use super::fleet::FleetFlags;
 use super::health::HealthSettings;
 use super::logging::LoggingSettings;
 use super::metrics::MetricsSettings;
+use super::queue::QueueFlags;
 use super::retry::RetryFlags;
 use super::routing::RoutingFlags;
 use super::server::ServerSettings;
@@ -43,6 +44,8 @@ pub(super) struct Flags {
     pub(super) timeouts: TimeoutSettings,
     #[command(flatten)]
     pub(super) admission: AdmissionSettings,
+    #[command(flatten)]
+    pub(super) queue: QueueFlags,
     #[command(flatten)]
     pub(super) retry: RetryFlags,
     #[command(flatten)]

@@ -108,6 +108,7 @@ impl Tick {
         let standing = self.ratio.steering.standing();
         let failed = standing.failed.as_ref();
         Observation {
+            queued_prompt_tokens: self.ratio.telemetry.queued.prompt_tokens(),
             moving: self.moves.len() >= self.ratio.mover.settings.max_at_once,
             movable: self.means.movable(set),
             pinned: standing.pinned,

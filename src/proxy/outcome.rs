@@ -28,6 +28,8 @@ pub struct Accepted {
     /// When its last byte was read.
     received: Instant,
     queue_wait: Duration,
+    /// Since when it waits for a worker, where it does.
+    waits_since: Option<Instant>,
     first_token: Option<Instant>,
     prefill: Option<PrefillTimes>,
     serving: Option<WorkerId>,
@@ -69,6 +71,7 @@ impl Accepted {
             labels,
             received,
             queue_wait: received.elapsed(),
+            waits_since: None,
             first_token: None,
             prefill: None,
             serving: None,
@@ -83,6 +86,26 @@ impl Accepted {
             trace: RequestTrace::off(),
             _permit: permit,
         }
+    }
+
+    pub fn arrived(&self) -> Timestamp {
+        self.clock.at(self.received)
+    }
+
+    /// It waits in the router for a worker, from now on.
+    pub fn waits(&mut self) {
+        self.waits_since = Some(Instant::now());
+    }
+
+    pub fn waits_no_more(&mut self) {
+        self.queue_wait = self.queue_wait();
+        self.waits_since = None;
+    }
+
+    /// How long it has waited in the router so far.
+    pub fn queue_wait(&self) -> Duration {
+        let waiting = self.waits_since.map(|since| since.elapsed());
+        self.queue_wait + waiting.unwrap_or_default()
     }
 
     /// An attempt's answer is what the client gets.
@@ -189,7 +212,7 @@ impl Accepted {
             streamed: self.labels.streamed,
             outcome: self.outcome,
             at,
-            queue_wait: self.queue_wait,
+            queue_wait: self.queue_wait(),
             total: self.received.elapsed(),
             ttft: self.first_token.map(|first| first - self.received),
             tpot: self.tpot,
