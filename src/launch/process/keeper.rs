@@ -4,6 +4,7 @@
 //! second. Which role the process is to have is the registry's word; so whatever fails between a process and its
 //! lifecycle, the next start puts right.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use policies::worker::{Role, WorkerId};
 use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -60,6 +61,7 @@ pub(super) struct Keeper {
     pub(super) group: Option<Group>,
     /// When to start it next. Nothing while it runs, and nothing once it is given up.
     pub(super) due: Option<Instant>,
+    pub(super) writing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Keeper {
@@ -72,6 +74,7 @@ impl Keeper {
         if self.shared.settings.stop_on_exit {
             self.end("the router stops").await;
         }
+        self.written().await;
     }
 
     async fn work(&mut self) {
@@ -332,12 +335,23 @@ impl Keeper {
 
     /// A worker that can't be written down runs all the same: the disk is full, and the GPU is there.
     async fn write_down(&mut self, record: Option<Record>) {
+        self.written().await;
         self.record.clone_from(&record);
         let (shared, name) = (Arc::clone(&self.shared), self.worker.name.clone());
-        let written = spawn_blocking(move || shared.state.put(&name, record)).await;
-        if let Ok(Err(error)) = written {
+        self.writing = Some(spawn_blocking(move || shared.state.put(&name, record)));
+        self.written().await;
+    }
+
+    /// Waits for a write that is under way: also one that nobody waits for any more, because the router stops, is not to
+    /// come after the next.
+    async fn written(&mut self) {
+        let Some(writing) = &mut self.writing else {
+            return;
+        };
+        if let Ok(Err(error)) = writing.await {
             tracing::error!(worker = %self.worker.url, "the state of the workers can't be written, the next router won't know of this one: {error}");
         }
+        self.writing = None;
     }
 
     fn launches(&self) -> &LaunchFamilies {
@@ -363,5 +377,5 @@ async fn until(due: Option<Instant>) {
 /// Only "taken" counts: whatever else is wrong with the address the worker says itself, in its log.
 async fn is_taken(host: &str, port: u16) -> bool {
     let bound = TcpListener::bind((host, port)).await;
-    bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }

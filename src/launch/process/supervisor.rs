@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use futures_util::future::join_all;
 use policies::worker::{Role, WorkerId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::crashes::Crashes;
@@ -29,6 +30,12 @@ const ROLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// `/model_info` is below a kilobyte.
 const ROLE_ANSWER_LIMIT: usize = 64 * 1024;
+
+/// How long the lock of a router that ended may be there.
+const LOCK_WITHIN: Duration = Duration::from_secs(1);
+
+/// Between two tries to get it.
+const LOCK_EVERY: Duration = Duration::from_millis(20);
 
 /// What the supervisor works on.
 #[derive(Debug, Clone)]
@@ -62,7 +69,7 @@ impl Supervisor {
         surroundings: Surroundings,
         settings: ProcessSettings,
     ) -> Result<(ProcessLauncher, Self), StartError> {
-        let state = StateFile::open(&settings.state_dir)?;
+        let state = state_of(&settings.state_dir).await?;
         let mut records = state.workers();
         let found = join_all(cluster.workers().iter().map(|worker| {
             // One that listens elsewhere now is no longer this worker: it is stopped with those that the file lost.
@@ -118,6 +125,17 @@ impl Supervisor {
             keepers.spawn(keeper.keep(cancel.clone()));
         }
         while keepers.join_next().await.is_some() {}
+    }
+}
+
+/// A router that has just ended may have left its lock with a child that it was about to start, for a moment.
+async fn state_of(folder: &Path) -> Result<StateFile, StartError> {
+    let deadline = Instant::now() + LOCK_WITHIN;
+    loop {
+        match StateFile::open(folder) {
+            Err(StartError::Locked { .. }) if Instant::now() < deadline => sleep(LOCK_EVERY).await,
+            opened => return opened,
+        }
     }
 }
 
@@ -236,6 +254,7 @@ impl Shared {
             record: found.record,
             running: found.running,
             group,
+            writing: None,
         }
     }
 }
