@@ -118,20 +118,14 @@ impl App {
         for spec in &specs {
             registry.add(spec).map_err(StartError::Worker)?;
         }
-        let launcher = match &config.fleet.cluster {
-            Some(settings) => {
-                let surroundings = Surroundings {
-                    registry: Arc::clone(&registry),
-                    upstream: upstream.clone(),
-                    metrics: Arc::clone(&telemetry.metrics),
-                };
-                let supervised = supervise(settings, surroundings).await;
-                let (launcher, supervisor) = supervised.map_err(StartError::Launch)?;
-                tasks.spawn(supervisor.run(background.clone()));
-                Some(launcher)
-            }
-            None => None,
+        let surroundings = Surroundings {
+            registry: Arc::clone(&registry),
+            upstream: upstream.clone(),
+            metrics: Arc::clone(&telemetry.metrics),
         };
+        let launcher = supervise(&config, surroundings, &mut tasks, &background)
+            .await
+            .map_err(StartError::Launch)?;
 
         let (aborter, aborts) = abort::channel();
         let (suspects, suspected) = mpsc::channel(SUSPECTS);
@@ -329,18 +323,31 @@ fn registry(
     Arc::new(registry.beginning_in(first_epoch))
 }
 
+/// Takes care of the workers of a cluster file, where there is one.
 async fn supervise(
-    settings: &ClusterSettings,
+    config: &Config,
     surroundings: Surroundings,
-) -> Result<(ProcessLauncher, Supervisor), LaunchStartError> {
-    let processes = ProcessSettings {
+    tasks: &mut JoinSet<()>,
+    background: &CancellationToken,
+) -> Result<Option<ProcessLauncher>, LaunchStartError> {
+    let Some(settings) = &config.fleet.cluster else {
+        return Ok(None);
+    };
+    let cluster = Arc::clone(&settings.cluster);
+    let (launcher, supervisor) =
+        Supervisor::start(cluster, surroundings, processes(settings)).await?;
+    tasks.spawn(supervisor.run(background.clone()));
+    Ok(Some(launcher))
+}
+
+fn processes(settings: &ClusterSettings) -> ProcessSettings {
+    ProcessSettings {
         state_dir: settings.state_dir.clone(),
         stop_timeout: settings.stop_timeout,
         stop_on_exit: settings.stop_on_exit,
         patience: Patience::default(),
         log_bytes: ProcessSettings::LOG_BYTES,
-    };
-    Supervisor::start(Arc::clone(&settings.cluster), surroundings, processes).await
+    }
 }
 
 fn telemetry(config: &Config, clock: Clock) -> Result<Arc<Telemetry>, LineLogError> {
