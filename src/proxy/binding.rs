@@ -74,7 +74,15 @@ impl Proxy {
                 .saturating_sub(accepted.queue_wait()),
         };
         let request = route_request(routed);
-        let take = |bound| self.picker(routed).pair_with_room(request, tried, bound);
+        let take = |bound| {
+            let taken = self.picker(routed).pair_with_room(request, tried, bound);
+            // Who waits for room can as well wait for a worker that is on its way.
+            taken.or_else(|missing| {
+                let expected =
+                    !missing.circuits_open && self.registry.snapshot().expects(missing.role);
+                if expected { Ok(None) } else { Err(missing) }
+            })
+        };
         queue.dispatch(&wanting, take).await
     }
 

@@ -90,6 +90,21 @@ impl WorkerSet {
         fleet
     }
 
+    /// Whether a worker is on its way to serving in `role`: it starts, is verified, changes its role, or is unhealthy,
+    /// from which workers recover or are started anew. One that failed is waited for by nobody.
+    pub fn expects(&self, role: Role) -> bool {
+        self.members.iter().any(|member| match member.state {
+            WorkerState::Starting | WorkerState::Unhealthy | WorkerState::Verifying => {
+                member.role == role
+            }
+            WorkerState::Switching => true,
+            WorkerState::Serving
+            | WorkerState::Draining
+            | WorkerState::Failed
+            | WorkerState::Removed => false,
+        })
+    }
+
     pub fn count(&self, role: Role) -> usize {
         self.members
             .iter()

@@ -208,7 +208,7 @@ async fn without_prefill_workers_the_answer_is_the_same_as_without_a_queue() {
         for member in set.serving(Role::Prefill).iter() {
             rig.proxy
                 .registry
-                .apply(member.worker.id, WorkerEvent::GaveUp);
+                .apply(member.worker.id, WorkerEvent::Removed);
         }
         within(Duration::from_millis(2), || rig.ledger().failed == 4).await
     };
@@ -217,4 +217,32 @@ async fn without_prefill_workers_the_answer_is_the_same_as_without_a_queue() {
         ended = gone => ended,
     };
     assert!(ended, "who waited was told at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_for_a_worker_that_is_on_its_way_as_long_as_for_room() {
+    for (role, back_after, status) in [
+        (Role::Prefill, 50, 200),
+        (Role::Decode, 50, 200),
+        (Role::Prefill, 70, 408),
+    ] {
+        let rig = Rig::new(&BOUND);
+        let registry = &rig.proxy.registry;
+        let gone: Vec<_> = {
+            let set = registry.snapshot();
+            let serving = set.serving(role);
+            serving.iter().map(|member| member.worker.id).collect()
+        };
+        for id in &gone {
+            registry.apply(*id, WorkerEvent::GaveUp);
+        }
+        let back = async {
+            tokio::time::sleep(Duration::from_secs(back_after)).await;
+            for id in &gone {
+                registry.apply(*id, WorkerEvent::Passed);
+            }
+        };
+        let (answer, ()) = tokio::join!(rig.post("/generate", generate("q", false)), back);
+        assert_eq!(answer.status.as_u16(), status, "{role}: {}", answer.body);
+    }
 }
