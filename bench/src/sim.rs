@@ -29,6 +29,7 @@ use policies::ratio::{GuardrailSettings, PlannerSettings};
 use policies::route::PolicyKind;
 use policies::time::Timestamp;
 use policies::worker::Role;
+use serde::Serialize;
 
 use crate::workload::Workload;
 
@@ -49,6 +50,7 @@ pub struct Setup {
     /// In any order.
     pub changes: Vec<RoleChange>,
     pub failures: Vec<Failure>,
+    pub drain: Drain,
     /// Who decides about the ratio; nobody, where it stays.
     pub control: Option<Control>,
     /// Entropy of the policies.
@@ -65,6 +67,17 @@ pub enum Dispatch {
         order: QueueOrder,
         pending_tokens: u64,
     },
+}
+
+/// What becomes of a worker's requests when its role is to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drain {
+    /// They run to their ends where they are.
+    Wait,
+    /// They go elsewhere: an answer that was begun goes on from its prompt and what was written of it, both computed
+    /// again, and a prompt that nobody computes yet waits in the router again.
+    Migrate,
 }
 
 /// A planner, asked once a second.
@@ -84,7 +97,7 @@ pub struct Slo {
     pub itl: Duration,
 }
 
-/// A worker of `from` is to change to the other role: it admits nobody, finishes what it has, is away for `dark`, and
+/// A worker of `from` is to change to the other role: it admits nobody, is rid of what it has, is away for `dark`, and
 /// serves. The one with the least to finish is taken; none, if it is the last of its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoleChange {
@@ -119,6 +132,7 @@ impl Setup {
             warm: false,
             changes: Vec::new(),
             failures: Vec::new(),
+            drain: Drain::Wait,
             control: None,
             seed: 0,
         }
