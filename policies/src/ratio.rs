@@ -6,6 +6,7 @@
 mod controller;
 mod fixed;
 mod guardrails;
+pub mod journal;
 mod need;
 mod outlook;
 mod planner;
@@ -128,6 +129,7 @@ pub struct Observation {
     pub demand: Demand,
     pub activity: Activity,
     /// What came and ended since the last look.
+    #[serde(with = "crate::estimate::sparse")]
     pub traffic: Traffic,
     /// Prompt tokens of the requests that wait in the router.
     pub queued_prompt_tokens: u64,
@@ -139,6 +141,39 @@ pub struct Observation {
     pub moving: bool,
     /// Workers that should serve and don't: unhealthy, starting or failed.
     pub missing: u32,
+    /// Whose workers can be moved at all.
+    pub movable: Movable,
+    /// The split that an operator asked for.
+    pub pinned: Option<Split>,
+    /// Since a move ended in failure; `None` where none did.
+    pub since_failed_move: Option<Duration>,
+}
+
+/// Whether there is a worker of a role whose role can be changed: one that was given by its URL alone can only be
+/// where it offers a switch in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Movable {
+    pub prefill: bool,
+    pub decode: bool,
+}
+
+impl Default for Movable {
+    fn default() -> Self {
+        Self {
+            prefill: true,
+            decode: true,
+        }
+    }
+}
+
+impl Movable {
+    pub const fn of(self, role: Role) -> bool {
+        match role {
+            Role::Prefill => self.prefill,
+            Role::Decode => self.decode,
+            Role::Regular => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,10 +230,14 @@ pub enum Reason {
     LastWorker,
     /// A worker that should serve doesn't.
     WorkerMissing,
+    /// An operator asked for this split.
+    Pinned,
+    /// A move failed a while ago: somebody should look.
+    MoveFailed,
 }
 
 impl Reason {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::FixedRatio,
         Self::NoDemand,
         Self::StaleReadings,
@@ -213,6 +252,8 @@ impl Reason {
         Self::BudgetSpent,
         Self::LastWorker,
         Self::WorkerMissing,
+        Self::Pinned,
+        Self::MoveFailed,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -231,6 +272,8 @@ impl Reason {
             Self::BudgetSpent => "budget_spent",
             Self::LastWorker => "last_worker",
             Self::WorkerMissing => "worker_missing",
+            Self::Pinned => "pinned",
+            Self::MoveFailed => "move_failed",
         }
     }
 }
@@ -292,9 +335,13 @@ impl Plan {
     pub const fn state(&self) -> ControllerState {
         match (self.action, self.reason) {
             (Action::Move, _) | (_, Reason::Moving) => ControllerState::Moving,
-            (_, Reason::StaleReadings | Reason::RoleUnserved | Reason::WorkerMissing) => {
-                ControllerState::Frozen
-            }
+            (
+                _,
+                Reason::StaleReadings
+                | Reason::RoleUnserved
+                | Reason::WorkerMissing
+                | Reason::MoveFailed,
+            ) => ControllerState::Frozen,
             (Action::Hold | Action::Advise, _) => ControllerState::Holding,
         }
     }
