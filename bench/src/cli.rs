@@ -5,6 +5,7 @@ mod telemetry;
 pub use telemetry::{AccuracyArgs, CostArgs};
 
 use crate::{
+    experiment::cli::{ExperimentArgs, ExperimentError},
     load::{self, Endpoints, Load, Streaming},
     scenario::{ScenarioError, cli::SimArgs},
     serve::{self, Served, StartError},
@@ -37,6 +38,8 @@ pub enum Command {
     TelemetryCost(CostArgs),
     /// Simulate a fleet in virtual time
     Sim(SimArgs),
+    /// Compare planners of the ratio on the same requests
+    Experiment(ExperimentArgs),
     /// Find the split for recorded traffic, and what moving workers could add
     WhatIf(WhatIfArgs),
 }
@@ -49,6 +52,7 @@ pub enum CliError {
     Load(load::LoadError),
     Measure(MeasureError),
     Scenario(ScenarioError),
+    Experiment(ExperimentError),
     WhatIf(WhatIfError),
 }
 
@@ -60,6 +64,7 @@ impl fmt::Display for CliError {
             Self::Load(error) => error.fmt(f),
             Self::Measure(error) => error.fmt(f),
             Self::Scenario(error) => error.fmt(f),
+            Self::Experiment(error) => error.fmt(f),
             Self::WhatIf(error) => error.fmt(f),
         }
     }

@@ -13,6 +13,7 @@ async fn main() -> ExitCode {
         Command::TelemetryAccuracy(args) => args.run().await,
         Command::TelemetryCost(args) => args.run().await,
         Command::Sim(args) => args.run().map_err(CliError::Scenario),
+        Command::Experiment(args) => args.run().map_err(CliError::Experiment),
         Command::WhatIf(args) => args.run().map_err(CliError::WhatIf),
     };
     ended.unwrap_or_else(|error| {
