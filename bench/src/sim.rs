@@ -25,11 +25,10 @@ use std::time::Duration;
 
 use policies::model::WorkerModel;
 use policies::queue::QueueOrder;
-use policies::ratio::{GuardrailSettings, PlannerSettings};
+use policies::ratio::{Drain, GuardrailSettings, PlannerSettings};
 use policies::route::PolicyKind;
 use policies::time::Timestamp;
 use policies::worker::Role;
-use serde::Serialize;
 
 use crate::workload::Workload;
 
@@ -50,6 +49,7 @@ pub struct Setup {
     /// In any order.
     pub changes: Vec<RoleChange>,
     pub failures: Vec<Failure>,
+    /// What becomes of a worker's requests when its role is to change.
     pub drain: Drain,
     /// Who decides about the ratio; nobody, where it stays.
     pub control: Option<Control>,
@@ -67,17 +67,6 @@ pub enum Dispatch {
         order: QueueOrder,
         pending_tokens: u64,
     },
-}
-
-/// What becomes of a worker's requests when its role is to change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Drain {
-    /// They run to their ends where they are.
-    Wait,
-    /// They go elsewhere: an answer that was begun goes on from its prompt and what was written of it, both computed
-    /// again, and a prompt that nobody computes yet waits in the router again.
-    Migrate,
 }
 
 /// A planner, asked once a second.

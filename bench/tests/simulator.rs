@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use pd_bench::sim::{Dispatch, Drain, End, Failure, Outcome, RoleChange, Setup, run};
+use pd_bench::sim::{Dispatch, End, Failure, Outcome, RoleChange, Setup, run};
 use pd_bench::workload::{Job, Workload};
 use policies::model::WorkerModel;
 use policies::queue::QueueOrder;
+use policies::ratio::Drain;
 use policies::time::Timestamp;
 use policies::worker::Role;
 use proptest::prelude::*;

@@ -22,7 +22,7 @@ use crate::model::WorkerModel;
 use crate::time::Timestamp;
 use crate::worker::Role;
 
-pub use controller::{Controller, ControllerSettings};
+pub use controller::{Controller, ControllerSettings, Drain};
 pub use fixed::FixedRatio;
 pub use guardrails::{Guarded, GuardrailSettings};
 pub use need::Need;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use policies::{
     model::WorkerModel,
     queue::QueueOrder,
-    ratio::{ControllerSettings, GuardrailSettings, PlannerSettings, Split, ThresholdSettings},
+    ratio::{ControllerSettings, Drain, GuardrailSettings, PlannerSettings, Split, ThresholdSettings},
     route::PolicyKind,
 };
 
 use crate::{
-    sim::{Control, Dispatch, Drain, Setup, Slo},
+    sim::{Control, Dispatch, Setup, Slo},
     split,
 };
 
@@ -123,17 +123,13 @@ impl Arm {
             decode_policy: PolicyKind::PowerOfTwo,
             dispatch: if self.measures.fresh_first {
                 Dispatch::WhenThereIsRoom {
-                    order: QueueOrder::FreshFirst,
+                    order: self.order(),
                     pending_tokens: PENDING_TOKENS,
                 }
             } else {
                 Dispatch::AtOnce
             },
-            drain: if self.measures.migrate {
-                Drain::Migrate
-            } else {
-                Drain::Wait
-            },
+            drain: self.drain(),
             slo: SLO,
             warm: true,
             control: self.planner(dark).map(|planner| Control {
@@ -143,6 +139,22 @@ impl Arm {
             }),
             seed,
             ..Setup::study(model, split.prefill, split.decode)
+        }
+    }
+
+    const fn drain(&self) -> Drain {
+        if self.measures.migrate {
+            Drain::Migrate
+        } else {
+            Drain::Wait
+        }
+    }
+
+    const fn order(&self) -> QueueOrder {
+        if self.measures.fresh_first {
+            QueueOrder::FreshFirst
+        } else {
+            QueueOrder::Fifo
         }
     }
 
@@ -156,6 +168,8 @@ impl Arm {
             })),
             Planning::Controller => Some(PlannerSettings::Controller(ControllerSettings {
                 dark,
+                drain: self.drain(),
+                queue_order: self.order(),
                 ..ControllerSettings::default()
             })),
         }

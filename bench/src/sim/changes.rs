@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use policies::lifecycle::{WorkerEvent, WorkerState};
+use policies::ratio::Drain;
 use policies::worker::{Role, WorkerId};
 
 use super::events::Event;
 use super::outcome::End;
 use super::world::World;
-use super::{Drain, RoleChange};
+use super::RoleChange;
 
 impl World<'_> {
     pub(super) fn begin_change(&mut self, change: usize) {

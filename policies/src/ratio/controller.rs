@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::estimate::{DemandEstimator, Stream};
 use crate::model::WorkerModel;
+use crate::queue::QueueOrder;
 use crate::time::Timestamp;
 use crate::worker::Role;
 
 use super::need::Need;
-use super::outlook::{KNEE, Mix, Next, Outlook, Way};
+use super::outlook::{KNEE, Mix, Outlook, Price};
 use super::regimes::Regimes;
-use super::{Action, Observation, Plan, Planner, Reason, Split};
+use super::{Action, Observation, Plan, Planner, Reason};
 
 /// The settings of the controller. The defaults work without tuning; what each is for stands with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,10 @@ pub struct ControllerSettings {
     pub agreement: u32,
     /// How long a worker is away when its role is changed, without its drain.
     pub dark: Duration,
+    /// What the fleet does with the requests of a worker that is to change its role.
+    pub drain: Drain,
+    /// The order in which the router takes waiting requests: in the order of arrival a backlog makes all late.
+    pub queue_order: QueueOrder,
 }
 
 impl Default for ControllerSettings {
@@ -45,6 +50,8 @@ impl Default for ControllerSettings {
             doubt: 1.5,
             agreement: 2,
             dark: Duration::from_secs(30),
+            drain: Drain::default(),
+            queue_order: QueueOrder::default(),
         }
     }
 }
@@ -63,13 +70,16 @@ pub struct Controller {
     wish: Option<(Role, u32)>,
 }
 
-/// A move that could be made.
-struct Candidate {
-    donor: Role,
-    /// After it.
-    target: Split,
-    /// Requests that meet their targets because of it.
-    saved: f64,
+/// What becomes of a worker's requests when its role is to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drain {
+    /// They run to their ends where they are.
+    #[default]
+    Wait,
+    /// They go elsewhere: an answer that was begun goes on from its prompt and what was written of it, both computed
+    /// again, and a prompt that nobody computes yet waits in the router again.
+    Migrate,
 }
 
 impl Controller {
@@ -118,67 +128,65 @@ impl Controller {
         }
     }
 
-    /// The move worth most, if any is worth it.
-    fn best_move(&self, now: Timestamp, split: Split, mix: Mix) -> Option<Candidate> {
-        let next = self.regimes.previous().map(|mix| Next {
-            mix,
-            lasting: self.regimes.mean_seconds(),
-            suited: mix.best_split(split.prefill + split.decode),
-        });
+    /// The move that pays, if any does.
+    fn best_move(&self, now: Timestamp, seen: &Observation, mix: Mix) -> Option<Role> {
         let outlook = Outlook {
             now: mix,
             remaining: self.regimes.remaining(now),
-            next,
+            other: self.regimes.previous(),
+            lasting: self.regimes.mean_seconds(),
+            price: self.price(seen),
+            order: self.settings.queue_order,
+            behind: self.behind(seen),
         };
+        let best = outlook.best_move(seen.split)?;
         let worth = self.settings.margin_seconds * mix.requests_per_second;
-        [Role::Prefill, Role::Decode]
-            .into_iter()
-            .filter_map(|donor| self.candidate(donor, split, &outlook))
-            .filter(|candidate| candidate.saved > worth)
-            .max_by(|one, other| one.saved.total_cmp(&other.saved))
+        (best.saved > worth).then_some(best.donor)
     }
 
-    /// The best that begins with a worker of `donor`: one move, or as many as there are workers to move.
-    fn candidate(&self, donor: Role, split: Split, outlook: &Outlook) -> Option<Candidate> {
-        let receiver = if donor == Role::Prefill {
-            Role::Decode
-        } else {
-            Role::Prefill
-        };
-        let first = split.moved(donor).filter(|_| split.of(donor) >= 2)?;
-        let (mut target, mut moves) = (first, 1.0);
-        let mut most: f64 = f64::NEG_INFINITY;
-        loop {
-            let way = Way {
-                transit: split.without(donor)?,
-                target,
-                away: self.away_seconds(donor) * moves,
-                back: self.away_seconds(receiver) * moves,
-            };
-            most = most.max(outlook.staying(split, way.back) - outlook.moving(&way));
-            if target.of(donor) < 2 {
-                break;
-            }
-            target = target.moved(donor)?;
-            moves += 1.0;
-        }
-        Some(Candidate {
-            donor,
-            target: first,
-            saved: most,
-        })
-    }
-
-    /// Seconds from the closing of a worker's gate until it serves in its new role.
-    fn away_seconds(&self, donor: Role) -> f64 {
+    /// What a move takes, as things are.
+    fn price(&self, seen: &Observation) -> Price {
         let dark = self.settings.dark.as_secs_f64();
-        let drain = match donor {
-            // What is in its queue is computed and sent within a few batches.
-            Role::Prefill | Role::Regular => 2.0,
+        let (from_decode, handed_over) = match self.settings.drain {
             // Its sequences run to their ends: the one that has just begun takes all its tokens.
-            Role::Decode => self.longest_answer() * self.itl_seconds * DRAIN_STEP,
+            Drain::Wait => {
+                let longest = LONGEST * self.longest_answer();
+                (longest * self.itl_seconds * DRAIN_STEP, 0.0)
+            }
+            Drain::Migrate => (HAND_OVER_SECONDS, self.handed_over(seen)),
         };
-        drain + dark
+        Price {
+            // What is in its queue is computed and sent within a few batches.
+            from_prefill: PREFILL_DRAIN_SECONDS + dark,
+            from_decode: from_decode + dark,
+            handed_over,
+        }
+    }
+
+    /// Seconds that a prefill worker takes for what a decode worker has.
+    fn handed_over(&self, seen: &Observation) -> f64 {
+        let tokens: u64 = seen.loads.iter().map(|load| load.kv_tokens).sum();
+        let each = tokens / u64::from(seen.split.decode.max(1));
+        self.model.prefill.batch_seconds(each)
+    }
+
+    /// What each role has in hand beyond what it serves in time, in seconds of a worker.
+    fn behind(&self, seen: &Observation) -> Need {
+        let prompts = seen.loads.iter().map(|load| load.pending_prompt_tokens);
+        let prompts = prompts.sum::<u64>() + seen.queued_prompt_tokens;
+        let (mut sequences, mut kv_tokens) = (0.0, 0.0);
+        for load in &seen.loads {
+            sequences += f64::from(load.running + load.waiting);
+            kv_tokens += load.kv_tokens as f64;
+        }
+        let decode = &self.model.decode;
+        let batch = decode.max_batch_within(self.itl_seconds, kv_tokens / sequences.max(1.0));
+        let batch = f64::from(batch.max(1));
+        let beyond = (sequences - batch * f64::from(seen.split.decode)).max(0.0);
+        Need {
+            prefill: self.model.prefill.batch_seconds(prompts),
+            decode: beyond / batch * self.longest_answer() * self.itl_seconds,
+        }
     }
 
     fn longest_answer(&self) -> f64 {
@@ -224,7 +232,16 @@ impl Trend {
 }
 
 /// A draining worker's steps are shorter than its target: its batch gets smaller.
-const DRAIN_STEP: f64 = 0.5;
+const DRAIN_STEP: f64 = 0.6;
+
+/// The longest answer in a batch, in means of its class: lengths differ.
+const LONGEST: f64 = 1.5;
+
+/// A prefill worker's queue, which the router keeps short.
+const PREFILL_DRAIN_SECONDS: f64 = 2.0;
+
+/// What is on its way to a decode worker that hands its answers over still comes.
+const HAND_OVER_SECONDS: f64 = 1.0;
 
 impl Planner for Controller {
     fn plan(&mut self, now: Timestamp, seen: &Observation) -> Plan {
@@ -250,28 +267,28 @@ impl Planner for Controller {
             self.wish = None;
             return hold(Reason::Sufficient);
         }
-        let Some(best) = self.best_move(now, split, doubted) else {
+        let Some(donor) = self.best_move(now, seen, doubted) else {
             self.wish = None;
             return hold(Reason::NotWorthIt);
         };
         let agreed = match self.wish {
-            Some((donor, times)) if donor == best.donor => times + 1,
-            _ => 1,
+            Some((wished, times)) if wished == donor => times + 1,
+            Some(_) | None => 1,
         };
-        self.wish = Some((best.donor, agreed));
+        self.wish = Some((donor, agreed));
         if agreed < self.settings.agreement || !self.trend.is_flat() {
             return hold(Reason::Confirming);
         }
         self.wish = None;
         Plan {
             action: Action::Move,
-            reason: if best.donor == Role::Decode {
+            reason: if donor == Role::Decode {
                 Reason::PrefillShort
             } else {
                 Reason::DecodeShort
             },
-            target: best.target,
-            donor: Some(best.donor),
+            target: split.moved(donor).unwrap_or(split),
+            donor: Some(donor),
             ..hold(Reason::Sufficient)
         }
     }

@@ -9,8 +9,12 @@ use crate::time::Timestamp;
 
 use super::outlook::Mix;
 
-/// The weight of the newest regime in the mean of their lengths.
+/// The least weight of the newest regime in the mean of their lengths; the first ones weigh more, since what was expected
+/// before any was seen is a guess.
 const NEWEST: f64 = 0.3;
+
+/// The weight of that guess, in regimes.
+const GUESS: f64 = 0.5;
 
 /// The estimates of a new mix have settled after this time.
 const SETTLING: Duration = Duration::from_secs(20);
@@ -24,6 +28,8 @@ const FADING: f64 = 0.02;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Regimes {
     mean_seconds: f64,
+    /// That have ended.
+    seen: f64,
     since: Timestamp,
     /// What the present one is like, once it is known.
     settled: Option<Mix>,
@@ -35,6 +41,7 @@ impl Regimes {
     pub(super) fn new(mean: Duration) -> Self {
         Self {
             mean_seconds: mean.as_secs_f64(),
+            seen: 0.0,
             since: Timestamp::ZERO,
             settled: None,
             previous: None,
@@ -47,7 +54,9 @@ impl Regimes {
             None if lasted >= SETTLING => self.settled = Some(mix),
             None => {}
             Some(settled) if is_another(settled, &mix) => {
-                self.mean_seconds += NEWEST * (lasted.as_secs_f64() - self.mean_seconds);
+                self.seen += 1.0;
+                let weight = (1.0 / (self.seen + GUESS)).max(NEWEST);
+                self.mean_seconds += weight * (lasted.as_secs_f64() - self.mean_seconds);
                 self.previous = self.settled.take();
                 self.since = now;
             }
@@ -65,9 +74,12 @@ impl Regimes {
     }
 
     /// Seconds that the present one is expected to last yet: the rest of the mean, but never less than a part of it,
-    /// since one that outlasts the mean may go on.
+    /// since one that outlasts the mean may go on. Where none has ended yet, as long again as it has lasted.
     pub(super) fn remaining(&self, now: Timestamp) -> f64 {
         let lasted = now.since(self.since).as_secs_f64();
+        if self.previous.is_none() {
+            return lasted.max(self.mean_seconds);
+        }
         (self.mean_seconds - lasted).max(self.mean_seconds / 3.0)
     }
 }
