@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 use crate::worker::Role;
 
 use super::need::Need;
-use super::outlook::{KNEE, Mix, Outlook, Price};
+use super::outlook::{KNEE, LATE_SECONDS, Mix, Outlook, Price};
 use super::regimes::Regimes;
 use super::{Action, Observation, Plan, Planner, Reason};
 
@@ -30,6 +30,8 @@ pub struct ControllerSettings {
     pub regime: Duration,
     /// A move is made when it saves this many seconds' worth of requests, after its cost.
     pub margin_seconds: f64,
+    /// And this share of what is expected to be missed without it: no forecast is better than that.
+    pub margin_share: f64,
     /// Standard deviations by which demand may be less than it seems: what is wished in spite of them is no noise.
     pub doubt: f64,
     /// Looks in a row that have to agree.
@@ -47,6 +49,7 @@ impl Default for ControllerSettings {
         Self {
             regime: Duration::from_secs(300),
             margin_seconds: 5.0,
+            margin_share: 0.25,
             doubt: 1.5,
             agreement: 2,
             dark: Duration::from_secs(30),
@@ -141,6 +144,7 @@ impl Controller {
         };
         let best = outlook.best_move(seen.split)?;
         let worth = self.settings.margin_seconds * mix.requests_per_second;
+        let worth = worth.max(self.settings.margin_share * best.at_stake);
         (best.saved > worth).then_some(best.donor)
     }
 
@@ -186,6 +190,17 @@ impl Controller {
         Need {
             prefill: self.model.prefill.batch_seconds(prompts),
             decode: beyond / batch * self.longest_answer() * self.itl_seconds,
+        }
+    }
+
+    /// Whether what waits already makes all late that come, so that also a split that would suffice doesn't.
+    fn is_late(&self, seen: &Observation) -> bool {
+        match self.settings.queue_order {
+            QueueOrder::FreshFirst => false,
+            QueueOrder::Fifo => {
+                let waiting = self.behind(seen).prefill / f64::from(seen.split.prefill);
+                waiting > LATE_SECONDS
+            }
         }
     }
 
@@ -263,7 +278,7 @@ impl Planner for Controller {
             return hold(Reason::NoDemand);
         }
         // Nothing is moved ahead of a need: when the mix will change is known too badly.
-        if likely.need.utilisation(split).highest() <= KNEE {
+        if likely.need.utilisation(split).highest() <= KNEE && !self.is_late(seen) {
             self.wish = None;
             return hold(Reason::Sufficient);
         }

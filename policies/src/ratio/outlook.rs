@@ -30,7 +30,11 @@ const ALL_SLOW: f64 = 1.04;
 
 /// A queue in the order of arrival makes all late once it takes longer than this: what is left of the usual target of
 /// two seconds beside the prefill itself.
-const LATE_SECONDS: f64 = 1.5;
+pub(super) const LATE_SECONDS: f64 = 1.5;
+
+/// While decode works off what it is behind with, it has room for new requests only where old ones end. So much of what
+/// comes meanwhile waits before its prefill.
+const BLOCKED: f64 = 0.5;
 
 /// Until a new mix is seen for what it is.
 const REACTION_SECONDS: f64 = 8.0;
@@ -50,18 +54,6 @@ impl Mix {
     fn decode_missed(&self, split: Split) -> f64 {
         let load = self.need.utilisation(split).decode;
         ((load - KNEE) / (ALL_SLOW - KNEE)).clamp(0.0, 1.0)
-    }
-
-    /// The split of `workers` (at least 2) whose fuller role is the least full.
-    pub(super) fn best_split(&self, workers: u32) -> Split {
-        let splits = (1..workers.max(2)).map(|prefill| Split {
-            prefill,
-            decode: workers.max(2) - prefill,
-        });
-        let highest = |split: &Split| self.need.utilisation(*split).highest();
-        splits
-            .min_by(|one, other| highest(one).total_cmp(&highest(other)))
-            .expect("two workers have a split")
     }
 
     /// Moves a part of the way to another.
@@ -116,6 +108,8 @@ pub(super) struct Move {
     pub(super) donor: Role,
     /// Requests that meet their targets because of it.
     pub(super) saved: f64,
+    /// Requests that miss them without it.
+    pub(super) at_stake: f64,
 }
 
 /// Moves that a way may take to a split: with more, the forecast is the wrong tool.
@@ -138,6 +132,7 @@ impl Outlook {
                 Role::Prefill
             },
             saved: staying - best(*target),
+            at_stake: staying,
         });
         moves.max_by(|one, other| one.saved.total_cmp(&other.saved))
     }
@@ -237,8 +232,8 @@ impl Course<'_> {
 
     /// `seconds` of `mix` on `split`. Answers them.
     fn pass(&mut self, mix: &Mix, split: Split, seconds: f64) -> f64 {
-        let prefill = self.prefill_missed(mix, split, seconds);
         let decode = self.decode_missed(mix, split, seconds);
+        let prefill = self.prefill_missed(mix, split, seconds);
         self.missed += mix.requests_per_second * seconds * prefill.max(decode);
         seconds
     }
@@ -267,6 +262,7 @@ impl Course<'_> {
         self.behind.decode = (before + growth * seconds).max(0.0);
         let late = share_above(before, growth, seconds, 0.0);
         if growth < 0.0 {
+            self.behind.prefill += BLOCKED * late * seconds * mix.need.prefill;
             late + (1.0 - late) * mix.decode_missed(split)
         } else {
             mix.decode_missed(split)
