@@ -11,6 +11,7 @@ mod need;
 mod outlook;
 mod planner;
 mod regimes;
+mod reversals;
 mod threshold;
 
 use std::time::Duration;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use policies::{
     model::WorkerModel,
     queue::QueueOrder,
-    ratio::{ControllerSettings, Drain, GuardrailSettings, PlannerSettings, Split, ThresholdSettings},
+    ratio::{
+        ControllerSettings, Drain, GuardrailSettings, PlannerSettings, Split, ThresholdSettings,
+    },
     route::PolicyKind,
 };
 

@@ -6,10 +6,10 @@ use policies::lifecycle::{WorkerEvent, WorkerState};
 use policies::ratio::Drain;
 use policies::worker::{Role, WorkerId};
 
+use super::RoleChange;
 use super::events::Event;
 use super::outcome::End;
 use super::world::World;
-use super::RoleChange;
 
 impl World<'_> {
     pub(super) fn begin_change(&mut self, change: usize) {

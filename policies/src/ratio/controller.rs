@@ -20,6 +20,7 @@ use crate::worker::Role;
 use super::need::Need;
 use super::outlook::{KNEE, LATE_SECONDS, Mix, Outlook, Price};
 use super::regimes::Regimes;
+use super::reversals::Reversals;
 use super::{Action, Observation, Plan, Planner, Reason};
 
 /// The settings of the controller. The defaults work without tuning; what each is for stands with it.
@@ -69,6 +70,7 @@ pub struct Controller {
     regimes: Regimes,
     last_look: Option<Timestamp>,
     trend: Trend,
+    reversals: Reversals,
     /// The donor of the last looks' wish, and how many wished it.
     wish: Option<(Role, u32)>,
 }
@@ -95,6 +97,7 @@ impl Controller {
             estimator: DemandEstimator::default(),
             last_look: None,
             trend: Trend::default(),
+            reversals: Reversals::default(),
             wish: None,
         }
     }
@@ -109,6 +112,7 @@ impl Controller {
         let likely = self.mix(0.0);
         self.trend.push(likely.need);
         self.regimes.observe(now, likely);
+        self.reversals.observe(now, seen, self.regimes.since());
         (likely, self.mix(self.settings.doubt))
     }
 
@@ -144,7 +148,11 @@ impl Controller {
         };
         let best = outlook.best_move(seen.split)?;
         let worth = self.settings.margin_seconds * mix.requests_per_second;
-        let worth = worth.max(self.settings.margin_share * best.at_stake);
+        let uncertain = match self.settings.queue_order {
+            QueueOrder::FreshFirst => best.at_stake,
+            QueueOrder::Fifo => FIFO_STAKE * best.at_stake,
+        };
+        let worth = worth.max(self.settings.margin_share * uncertain);
         (best.saved > worth).then_some(best.donor)
     }
 
@@ -252,6 +260,10 @@ const DRAIN_STEP: f64 = 0.6;
 /// The longest answer in a batch, in means of its class: lengths differ.
 const LONGEST: f64 = 1.5;
 
+/// In the order of arrival most of what is at stake is missed whichever way is taken, since a backlog makes all late: the
+/// part that a forecast decides about.
+const FIFO_STAKE: f64 = 0.4;
+
 /// A prefill worker's queue, which the router keeps short.
 const PREFILL_DRAIN_SECONDS: f64 = 2.0;
 
@@ -267,7 +279,8 @@ impl Planner for Controller {
             reason,
             target: split,
             donor: None,
-            predicted: Some(likely.need.utilisation(split)),
+            predicted: (split.prefill > 0 && split.decode > 0)
+                .then(|| likely.need.utilisation(split)),
             measured: None,
             predicted_itl: None,
         };
@@ -291,7 +304,8 @@ impl Planner for Controller {
             Some(_) | None => 1,
         };
         self.wish = Some((donor, agreed));
-        if agreed < self.settings.agreement || !self.trend.is_flat() {
+        let undoing = self.reversals.looks(donor, self.regimes.since());
+        if agreed < self.settings.agreement.max(undoing) || !self.trend.is_flat() {
             return hold(Reason::Confirming);
         }
         self.wish = None;

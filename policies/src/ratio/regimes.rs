@@ -69,6 +69,11 @@ impl Regimes {
         self.previous
     }
 
+    /// When the present one began.
+    pub(super) const fn since(&self) -> Timestamp {
+        self.since
+    }
+
     pub(super) fn mean_seconds(&self) -> f64 {
         self.mean_seconds
     }
@@ -118,8 +123,12 @@ mod tests {
             regimes.observe(at(second_of_it), second);
         }
         assert_eq!(regimes.previous(), Some(first));
-        // 300 s expected, 100 s seen, with a weight of 0.3: 240 s, of which 99 are over.
-        assert!((regimes.remaining(at(199)) - 141.0).abs() < 1e-9);
+        // 300 s expected, 100 s seen, with a weight of two thirds: 167 s, of which 99 are over.
+        let remaining = regimes.remaining(at(199));
+        assert!(
+            (remaining - (500.0 / 3.0 - 99.0)).abs() < 1e-9,
+            "{remaining}"
+        );
         regimes.observe(at(200), first);
         assert_eq!(regimes.previous(), Some(second));
     }
@@ -132,9 +141,10 @@ mod tests {
             regimes.observe(at(second), mix(1.6 * wave, 0.8 * wave));
         }
         assert!(regimes.previous().is_none());
+        let remaining = regimes.remaining(at(1_000));
         assert!(
-            (regimes.remaining(at(1_000)) - 100.0).abs() < 1e-9,
-            "a third of the mean"
+            (remaining - 1_000.0).abs() < 1e-9,
+            "as long again as it has lasted: {remaining}"
         );
     }
 }
