@@ -62,7 +62,7 @@ const DARK_SECONDS: [u64; 3] = [2, 30, 90];
 const PHASE_SECONDS: [u32; 3] = [120, 300, 600];
 const LOADS: [f64; 3] = [0.6, 0.8, 0.9];
 
-/// The load at which each of the router's measures is also tried alone.
+/// The load at which the router's measures are also tried one by one, and neither of them.
 pub const MEASURED_APART: f64 = 0.8;
 
 /// From kinds that want prefill to kinds that want decode.
@@ -126,7 +126,7 @@ fn shifting() -> Vec<Cell> {
         let measures: &[Measures] = if apart {
             &Measures::ALL
         } else {
-            &[Measures::NONE, Measures::BOTH]
+            &[Measures::BOTH]
         };
         measures.iter().copied().flat_map(Arm::all_with).collect()
     })
