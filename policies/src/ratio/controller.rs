@@ -220,37 +220,29 @@ impl Controller {
     }
 }
 
-/// The need at the last looks. While a mix gives way to another both are seen, and together they are neither: nothing is
-/// decided on a need that is still on its way.
+/// Prefill's share of the need at the last looks. While a mix gives way to another both are seen, and together they are
+/// neither: nothing is decided on a share that is still on its way.
 #[derive(Debug, Clone, Default)]
-struct Trend(VecDeque<Need>);
+struct Trend(VecDeque<f64>);
 
-/// Looks that a need has to stay the same for.
+/// Looks that a share has to stay the same for.
 const FLAT_LOOKS: usize = 4;
 
-/// What chance moves it by meanwhile, as a share of it or of a worker.
-const FLAT: f64 = 0.12;
+/// What chance moves it by meanwhile.
+const FLAT: f64 = 0.06;
 
 impl Trend {
     fn push(&mut self, need: Need) {
-        self.0.push_back(need);
+        self.0.push_back(need.prefill_share());
         if self.0.len() > FLAT_LOOKS {
             self.0.pop_front();
         }
     }
 
     fn is_flat(&self) -> bool {
-        let flat = |part: fn(&Need) -> f64| {
-            let (least, most) = self
-                .0
-                .iter()
-                .map(part)
-                .fold((f64::INFINITY, 0.0_f64), |(least, most), need| {
-                    (least.min(need), most.max(need))
-                });
-            most - least <= FLAT * most.max(1.0)
-        };
-        self.0.len() == FLAT_LOOKS && flat(|need| need.prefill) && flat(|need| need.decode)
+        let least = self.0.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = self.0.iter().copied().fold(0.0, f64::max);
+        self.0.len() == FLAT_LOOKS && most - least <= FLAT
     }
 }
 

@@ -44,6 +44,16 @@ impl Need {
         }
     }
 
+    /// In workers.
+    pub fn whole(&self) -> f64 {
+        self.prefill + self.decode
+    }
+
+    /// Prefill's part of it; 0 where nothing is needed.
+    pub fn prefill_share(&self) -> f64 {
+        self.prefill / self.whole().max(f64::MIN_POSITIVE)
+    }
+
     /// Share of each role's capacity that it takes of `split`.
     pub fn utilisation(&self, split: Split) -> Utilisation {
         Utilisation {

@@ -1,6 +1,7 @@
 //! Mixes of requests over time: since when the present one lasts, what the one before was, and how long they last.
 //!
-//! A regime ends when what is needed has become another: not when chance makes a class come more often for a while. Only
+//! A regime ends when prefill's share of what is needed has become another: not when more or less of the same comes, which
+//! wants the same split, and not when chance makes a class come more often for a while. Only
 //! a mix that has been seen for a while is remembered, so that what is passed through on the way isn't.
 
 use std::time::Duration;
@@ -19,8 +20,11 @@ const GUESS: f64 = 0.5;
 /// The estimates of a new mix have settled after this time.
 const SETTLING: Duration = Duration::from_secs(20);
 
-/// A need that has changed by this share (of itself, or of a whole worker where it is less) is another one.
-const ANOTHER: f64 = 0.35;
+/// Prefill's share of the need is another one when it has changed by this much; from 2P2D to 1P3D it is a quarter.
+const ANOTHER: f64 = 0.15;
+
+/// Where less than so many workers are needed, few requests say what the mix is, and any split does.
+const LEAST_NEED: f64 = 0.5;
 
 /// The weight of a look in the memory of a mix that has settled.
 const FADING: f64 = 0.02;
@@ -51,7 +55,9 @@ impl Regimes {
     pub(super) fn observe(&mut self, now: Timestamp, mix: Mix) {
         let lasted = now.since(self.since);
         match &mut self.settled {
-            None if lasted >= SETTLING => self.settled = Some(mix),
+            None if lasted >= SETTLING && mix.need.whole() >= LEAST_NEED => {
+                self.settled = Some(mix);
+            }
             None => {}
             Some(settled) if is_another(settled, &mix) => {
                 self.seen += 1.0;
@@ -90,8 +96,9 @@ impl Regimes {
 }
 
 fn is_another(settled: &Mix, mix: &Mix) -> bool {
-    let differs = |one: f64, other: f64| (one - other).abs() > ANOTHER * one.max(1.0);
-    differs(settled.need.prefill, mix.need.prefill) || differs(settled.need.decode, mix.need.decode)
+    let known = settled.need.whole().min(mix.need.whole()) >= LEAST_NEED;
+    let change = settled.need.prefill_share() - mix.need.prefill_share();
+    known && change.abs() > ANOTHER
 }
 
 #[cfg(test)]
