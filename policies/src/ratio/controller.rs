@@ -282,7 +282,6 @@ impl Planner for Controller {
         if likely.requests_per_second <= 0.0 {
             return hold(Reason::NoDemand);
         }
-        // Nothing is moved ahead of a need: when the mix will change is known too badly.
         if likely.need.utilisation(split).highest() <= KNEE && !self.is_late(seen) {
             self.wish = None;
             return hold(Reason::Sufficient);

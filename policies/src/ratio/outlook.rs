@@ -124,7 +124,10 @@ impl Outlook {
             ways.fold(f64::INFINITY, f64::min)
         };
         let staying = best(split);
-        let targets = near.iter().filter(|target| **target != split);
+        // Nothing is moved ahead of a need: when a mix will end is known too badly.
+        let fullest = |split: Split| self.now.need.utilisation(split).highest();
+        let better = |target: &&Split| fullest(**target) < fullest(split);
+        let targets = near.iter().filter(better);
         let moves = targets.map(|target| Move {
             donor: if target.prefill > split.prefill {
                 Role::Decode
@@ -416,7 +419,7 @@ mod tests {
             other: None,
             ..outlook(300.0, 5.0)
         };
-        assert!(enough.best_move(split(2, 2)).unwrap().saved < 0.0);
+        assert_eq!(enough.best_move(split(2, 2)), None, "as full as can be");
         assert_eq!(enough.best_move(split(1, 1)), None, "nothing to move");
     }
 }
