@@ -75,7 +75,10 @@ fn attained(
 }
 
 fn controller() -> PlannerSettings {
-    PlannerSettings::Controller(ControllerSettings::default())
+    PlannerSettings::Controller(ControllerSettings {
+        queue_order: QueueOrder::FreshFirst,
+        ..ControllerSettings::default()
+    })
 }
 
 #[test]

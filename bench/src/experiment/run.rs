@@ -28,10 +28,7 @@ pub struct Row {
 }
 
 pub fn run(grid: &Grid, progress: Progress) -> Result<Vec<Row>, WorkloadError> {
-    let groups: Vec<_> = grid
-        .cells
-        .chunk_by(|one, next| one.has_the_requests_of(next))
-        .collect();
+    let groups: Vec<_> = grid.cells.chunk_by(Cell::has_the_requests_of).collect();
     let mut wanted = Vec::new();
     for cell in &grid.cells {
         for kind in cell.traffic.kinds() {

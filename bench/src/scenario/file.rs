@@ -212,6 +212,7 @@ impl ScenarioFile {
             }),
             Planner::Controller => PlannerSettings::Controller(ControllerSettings {
                 dark,
+                queue_order: self.queue_order(),
                 ..ControllerSettings::default()
             }),
         };
@@ -220,6 +221,11 @@ impl ScenarioFile {
             guardrails: GuardrailSettings::default(),
             dark,
         }))
+    }
+
+    fn queue_order(&self) -> QueueOrder {
+        let queue = self.routing.queue.as_ref();
+        queue.map_or(QueueOrder::Fifo, |queue| queue.order)
     }
 
     /// How long a worker is away that `launcher` changes the role of.
