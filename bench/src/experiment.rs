@@ -4,7 +4,7 @@
 //! with or without the router's own measures. Every arm of a cell sees the same requests for a seed, so that arms are
 //! compared seed by seed, and what is said of a difference is said with its confidence interval.
 //!
-//! A new arm is a row in [`arms`], new traffic a file in [`workloads`] and a row in [`grid`].
+//! A new arm is a row in `arms`, new traffic a file in `workloads` and a row in `grid`.
 
 mod arms;
 mod capacity;

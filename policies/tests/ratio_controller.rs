@@ -218,16 +218,17 @@ fn moves(planner: &mut dyn Planner, mut steady: Steady, away: u64) -> u32 {
         if let Some((until, donor)) = under_way
             && second >= until
         {
-            split = split.moved(donor).unwrap();
+            split = split.moved(donor).expect("a donor has a worker");
             under_way = None;
         }
         let serving = match under_way {
-            Some((_, donor)) => split.without(donor).unwrap(),
+            Some((_, donor)) => split.without(donor).expect("a donor has a worker"),
             None => split,
         };
         let plan = planner.plan(at(second), &steady.look(serving, under_way.is_some()));
         if plan.action == Action::Move {
-            under_way = Some((second + away, plan.donor.unwrap()));
+            let donor = plan.donor.expect("a move has a donor");
+            under_way = Some((second + away, donor));
             moves += 1;
         }
     }
