@@ -18,7 +18,9 @@ fn shown(report: &Report) -> Vec<(String, Vec<(String, f64)>)> {
             let best = contests.max_by_key(|contest| (contest.fresh_first, contest.migrate))?;
             let arms = best.arms.iter();
             let bars = arms.map(|arm| (arm.arm.clone(), arm.attainment.mean));
-            let name = format!("{}, {} s away", cell.traffic, cell.dark_s);
+            // Names stand upright, and longer ones would not fit.
+            let traffic = cell.traffic.trim_start_matches("phases of ");
+            let name = format!("{traffic}, {} s away", cell.dark_s);
             Some((name, bars.collect()))
         })
         .collect()
