@@ -7,6 +7,7 @@ pub use load::LoadArgs;
 pub use telemetry::{AccuracyArgs, CostArgs};
 
 use crate::{
+    experiment::cli::{ExperimentArgs, ExperimentError},
     load::LoadError,
     replay::{ReplayArgs, ReplayError},
     role_changes::{RoleChangesArgs, RunError},
@@ -41,6 +42,8 @@ pub enum Command {
     TelemetryCost(CostArgs),
     /// Simulate a fleet in virtual time
     Sim(SimArgs),
+    /// Compare planners of the ratio on the same requests
+    Experiment(ExperimentArgs),
     /// Find the split for recorded traffic, and what moving workers could add
     WhatIf(WhatIfArgs),
     /// Make the decisions of a router's --decision-log again
@@ -57,6 +60,7 @@ pub enum CliError {
     Load(LoadError),
     Measure(MeasureError),
     Scenario(ScenarioError),
+    Experiment(ExperimentError),
     WhatIf(WhatIfError),
     Replay(ReplayError),
     RoleChanges(RunError),
@@ -70,6 +74,7 @@ impl fmt::Display for CliError {
             Self::Load(error) => error.fmt(f),
             Self::Measure(error) => error.fmt(f),
             Self::Scenario(error) => error.fmt(f),
+            Self::Experiment(error) => error.fmt(f),
             Self::WhatIf(error) => error.fmt(f),
             Self::Replay(error) => error.fmt(f),
             Self::RoleChanges(error) => error.fmt(f),

@@ -4,6 +4,7 @@
 
 pub mod child;
 pub mod cli;
+pub mod experiment;
 pub mod exposition;
 mod get;
 pub mod load;

@@ -13,6 +13,7 @@ async fn main() -> ExitCode {
         Command::TelemetryAccuracy(args) => args.run().await,
         Command::TelemetryCost(args) => args.run().await,
         Command::Sim(args) => args.run().map_err(CliError::Scenario),
+        Command::Experiment(args) => args.run().map_err(CliError::Experiment),
         Command::WhatIf(args) => args.run().map_err(CliError::WhatIf),
         Command::ReplayDecisions(args) => args.run().map_err(CliError::Replay),
         Command::RoleChanges(args) => args.run().await.map_err(CliError::RoleChanges),

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use policies::model::WorkerModel;
 use policies::queue::QueueOrder;
-use policies::ratio::{GuardrailSettings, PlannerSettings};
+use policies::ratio::{Drain, GuardrailSettings, PlannerSettings};
 use policies::route::PolicyKind;
 use policies::time::Timestamp;
 use policies::worker::Role;
@@ -49,6 +49,8 @@ pub struct Setup {
     /// In any order.
     pub changes: Vec<RoleChange>,
     pub failures: Vec<Failure>,
+    /// What becomes of a worker's requests when its role is to change.
+    pub drain: Drain,
     /// Who decides about the ratio; nobody, where it stays.
     pub control: Option<Control>,
     /// Entropy of the policies.
@@ -84,7 +86,7 @@ pub struct Slo {
     pub itl: Duration,
 }
 
-/// A worker of `from` is to change to the other role: it admits nobody, finishes what it has, is away for `dark`, and
+/// A worker of `from` is to change to the other role: it admits nobody, is rid of what it has, is away for `dark`, and
 /// serves. The one with the least to finish is taken; none, if it is the last of its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoleChange {
@@ -119,6 +121,7 @@ impl Setup {
             warm: false,
             changes: Vec::new(),
             failures: Vec::new(),
+            drain: Drain::Wait,
             control: None,
             seed: 0,
         }

@@ -6,6 +6,7 @@ use pd_bench::sim::{Dispatch, End, Failure, Outcome, RoleChange, Setup, run};
 use pd_bench::workload::{Job, Workload};
 use policies::model::WorkerModel;
 use policies::queue::QueueOrder;
+use policies::ratio::Drain;
 use policies::time::Timestamp;
 use policies::worker::Role;
 use proptest::prelude::*;
@@ -182,6 +183,43 @@ fn a_role_change_drains_is_away_and_serves_and_loses_nothing() {
 }
 
 #[test]
+fn a_drain_that_migrates_is_short_and_keeps_every_first_token() {
+    let outcome = |drain| {
+        let mut setup = study(2, 2);
+        setup.drain = drain;
+        setup.changes = vec![RoleChange {
+            at: seconds(20),
+            from: Role::Decode,
+            dark: Duration::from_secs(5),
+        }];
+        // Answers of some 30 s, which begin all the time.
+        run(
+            &setup,
+            &paced(job(512, 3_000), 400, Duration::from_millis(100)),
+        )
+    };
+    let (waited, migrated) = (outcome(Drain::Wait), outcome(Drain::Migrate));
+    assert!(all_completed(&waited) && all_completed(&migrated));
+    assert_eq!(waited.migrations, 0);
+    assert!(
+        (90..=110).contains(&migrated.migrations),
+        "{}",
+        migrated.migrations
+    );
+    // A token for each token that was asked for, and none twice.
+    assert_eq!(migrated.itl.len(), 400 * 2_999);
+    let began = |outcome: &Outcome, number: usize| outcome.requests[number].first_token;
+    for begun_before in 0..180 {
+        assert_eq!(began(&waited, begun_before), began(&migrated, begun_before));
+    }
+    let prefilled = |outcome: &Outcome| {
+        let changed = outcome.workers.iter().find(|one| one.role_changes > 0);
+        changed.unwrap().prefill_busy
+    };
+    assert!(prefilled(&migrated) > prefilled(&waited) + Duration::from_millis(500));
+}
+
+#[test]
 fn the_last_worker_of_a_role_stays() {
     let mut setup = study(1, 1);
     setup.changes = vec![RoleChange {
@@ -272,7 +310,7 @@ proptest! {
         pool in 20_000_u64..60_000, largest in 1_u32..40,
         changes in proptest::collection::vec((0_u64..20, any::<bool>(), 0_u64..5), 0..4),
         failures in proptest::collection::vec((0_u64..20, 0_usize..6, 1_u64..5), 0..3),
-        late_binding: bool,
+        late_binding: bool, migrate: bool,
     ) {
         let mut setup = study(prefill, decode);
         setup.model.decode.kv_pool_tokens = pool;
@@ -285,6 +323,7 @@ proptest! {
         setup.failures = failures.iter().map(|&(at, worker, down)| Failure {
             at: seconds(at), worker, down: Duration::from_secs(down),
         }).collect();
+        setup.drain = if migrate { Drain::Migrate } else { Drain::Wait };
         if late_binding {
             setup.dispatch = Dispatch::WhenThereIsRoom { order: QueueOrder::FreshFirst, pending_tokens: 4_096 };
         }

@@ -11,6 +11,7 @@ mod need;
 mod outlook;
 mod planner;
 mod regimes;
+mod reversals;
 mod split;
 mod threshold;
 
@@ -23,7 +24,7 @@ use crate::model::WorkerModel;
 use crate::time::Timestamp;
 use crate::worker::Role;
 
-pub use controller::{Controller, ControllerSettings};
+pub use controller::{Controller, ControllerSettings, Drain};
 pub use fixed::FixedRatio;
 pub use guardrails::{Guarded, GuardrailSettings};
 pub use need::Need;

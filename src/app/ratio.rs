@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use policies::model::WorkerModel;
+use policies::queue::QueueOrder;
 use policies::ratio::journal::Head;
 
 use crate::config::Config;
@@ -24,10 +25,13 @@ pub(super) fn model(config: &Config) -> WorkerModel {
 
 /// Who decides, and within which bounds.
 pub(super) fn head(config: &Config) -> Head {
+    // Without a bound requests wait at the workers, which take them in the order of arrival.
+    let bound = config.queue.prefill_tokens;
+    let order = bound.map_or(QueueOrder::Fifo, |_| config.queue.order);
     Head {
         model: model(config),
         itl_seconds: config.slo.itl.as_secs_f64(),
-        planner: config.ratio.planner(&config.slo),
+        planner: config.ratio.planner(&config.slo, order),
         guardrails: config.ratio.guardrails(),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use policies::queue::QueueOrder;
 use policies::ratio::{ControllerSettings, GuardrailSettings, PlannerSettings, ThresholdSettings};
 
 use super::parse;
@@ -84,6 +85,10 @@ pub struct RatioSettings {
     #[arg(id = "role-change-margin-secs", long, value_name = "SECS", default_value_t = controller().margin_seconds, value_parser = parse::number)]
     pub margin_seconds: f64,
 
+    /// And this share (0 to 1) of what would be missed without it: no forecast is better than that
+    #[arg(id = "role-change-margin-share", long, value_name = "SHARE", default_value_t = controller().margin_share, value_parser = parse::share)]
+    pub margin_share: f64,
+
     /// Standard deviations by which demand may be less than it seems
     #[arg(id = "demand-doubt", long, value_name = "N", default_value_t = controller().doubt, value_parser = parse::number)]
     pub doubt: f64,
@@ -133,7 +138,8 @@ fn controller() -> ControllerSettings {
 }
 
 impl RatioSettings {
-    pub fn planner(&self, slo: &SloSettings) -> PlannerSettings {
+    /// The planner, for a router that keeps requests waiting in `order`.
+    pub fn planner(&self, slo: &SloSettings, order: QueueOrder) -> PlannerSettings {
         match self.planner {
             PlannerName::Fixed => PlannerSettings::Fixed,
             PlannerName::Threshold => PlannerSettings::Threshold(ThresholdSettings {
@@ -144,8 +150,10 @@ impl RatioSettings {
             PlannerName::Controller => PlannerSettings::Controller(ControllerSettings {
                 regime: self.regime,
                 margin_seconds: self.margin_seconds,
+                margin_share: self.margin_share,
                 doubt: self.doubt,
                 agreement: self.agreement,
+                queue_order: order,
                 ..controller()
             }),
         }

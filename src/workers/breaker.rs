@@ -123,6 +123,14 @@ impl Breaker {
         }
     }
 
+    /// The worker began anew: what it did before speaks for and against nobody.
+    pub fn reset(&self) {
+        let mut counts = self.counts.lock();
+        *counts = Counts::default();
+        self.open_until.store(0, Ordering::Release);
+        self.alert.store(0, Ordering::Release);
+    }
+
     pub fn failed(&self, now: Timestamp) -> Option<Transition> {
         if !self.settings.enabled {
             return None;

@@ -169,6 +169,9 @@ impl WorkerRegistry {
         };
         self.set.store(Arc::new(WorkerSet::new(members)));
         if to.admits_requests() {
+            if matches!(from, WorkerState::Starting | WorkerState::Verifying) {
+                worker.breaker.reset();
+            }
             worker.open();
         } else {
             worker.close();
@@ -274,6 +277,27 @@ mod tests {
         assert_eq!(registry.snapshot().serving(Role::Prefill).len(), 1);
         assert!(registry.snapshot().serving(Role::Decode).is_empty());
         assert!(worker.enter().is_some());
+    }
+
+    #[test]
+    fn a_worker_that_began_anew_has_a_closed_breaker() {
+        let registry = registry();
+        let worker = registry.add(&spec("http://a:1", Role::Decode)).unwrap();
+        let now = policies::time::Timestamp::ZERO;
+        let break_it = || while worker.breaker.failed(now).is_none() {};
+        registry.apply(worker.id, WorkerEvent::Passed).unwrap();
+        break_it();
+        for event in [WorkerEvent::GaveUp, WorkerEvent::Relaunched] {
+            registry.apply(worker.id, event).unwrap();
+        }
+        assert!(!worker.breaker.allows(now));
+        registry.apply(worker.id, WorkerEvent::Passed).unwrap();
+        assert!(worker.breaker.allows(now));
+        break_it();
+        for event in [WorkerEvent::GaveUp, WorkerEvent::Passed] {
+            registry.apply(worker.id, event).unwrap();
+        }
+        assert!(!worker.breaker.allows(now), "the same worker as before");
     }
 
     #[test]

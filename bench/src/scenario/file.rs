@@ -211,6 +211,7 @@ impl ScenarioFile {
             }),
             Planner::Controller => PlannerSettings::Controller(ControllerSettings {
                 dark,
+                queue_order: self.queue_order(),
                 ..ControllerSettings::default()
             }),
         };
@@ -219,6 +220,11 @@ impl ScenarioFile {
             guardrails: GuardrailSettings::default(),
             dark,
         }))
+    }
+
+    fn queue_order(&self) -> QueueOrder {
+        let queue = self.routing.queue.as_ref();
+        queue.map_or(QueueOrder::Fifo, |queue| queue.order)
     }
 
     /// How long a worker is away that `launcher` changes the role of.

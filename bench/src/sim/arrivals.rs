@@ -97,16 +97,7 @@ impl<'a> Source<'a> {
 impl World<'_> {
     pub(super) fn take_arrivals(&mut self) {
         while let Some((arrived, job)) = self.source.next_arrival(self.now) {
-            self.requests.push(Request {
-                job,
-                arrived,
-                attempt: 0,
-                prefill: 0,
-                decode: 0,
-                prefilling: false,
-                first_token: None,
-                ended: None,
-            });
+            self.requests.push(Request::new(job, arrived));
             self.prompts.seen(job.prompt_tokens);
             if let Some(watch) = &mut self.watch {
                 watch.arrived(&job);
@@ -157,7 +148,7 @@ impl World<'_> {
         };
         let sent = &mut self.requests[request];
         (sent.prefill, sent.decode, sent.prefilling) = (prefill, decode, true);
-        let job = sent.job;
+        let job = sent.to_compute();
         self.workers[prefill].in_flight += 1;
         self.workers[decode].in_flight += 1;
         self.workers[prefill].prefill.expect(&job);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use policies::lifecycle::{WorkerEvent, WorkerState};
+use policies::ratio::Drain;
 use policies::worker::{Role, WorkerId};
 
 use super::RoleChange;
@@ -32,7 +33,59 @@ impl World<'_> {
         let worker = &mut self.workers[position];
         worker.dark = dark;
         worker.apply(WorkerEvent::DrainRequested);
+        match self.setup.drain {
+            Drain::Wait => {}
+            Drain::Migrate => self.evacuate(position),
+        }
         self.switch_if_empty(position);
+    }
+
+    /// Sends elsewhere what a draining worker has: what it decodes, and what nobody computes yet. What is being computed
+    /// or sent comes out of it with its first token, and goes then.
+    fn evacuate(&mut self, position: usize) {
+        for sequence in self.workers[position].decode.evacuate() {
+            let leaving = &mut self.requests[sequence.request];
+            leaving.written = leaving.job.output_tokens - sequence.remaining as u32;
+            leaving.last_token = sequence.last_token;
+            self.resubmit(sequence.request);
+        }
+        for request in 0..self.requests.len() {
+            let waiting = &self.requests[request];
+            if waiting.prefilling && (waiting.prefill == position || waiting.decode == position) {
+                self.take_back(request);
+            }
+        }
+    }
+
+    /// Whether what comes to the worker is to go on elsewhere.
+    pub(super) fn is_evacuated(&self, position: usize) -> bool {
+        self.setup.drain == Drain::Migrate && self.workers[position].state == WorkerState::Draining
+    }
+
+    /// An answer that was begun waits in the router, to go on elsewhere.
+    pub(super) fn resubmit(&mut self, request: usize) {
+        let leaving = &mut self.requests[request];
+        leaving.decoding = false;
+        let decode = leaving.decode;
+        self.migrations += 1;
+        self.queue.push(self.now, request);
+        self.leave(decode);
+    }
+
+    /// A prompt that waits at a worker waits in the router again.
+    fn take_back(&mut self, request: usize) {
+        let waiting = &self.requests[request];
+        let (prefill, decode, job) = (waiting.prefill, waiting.decode, waiting.to_compute());
+        if self.workers[decode].decode.is_asking(request) {
+            self.workers[prefill].prefill.expect_no_more(&job);
+        } else if !self.workers[prefill].prefill.cancel(request) {
+            return;
+        }
+        self.workers[decode].decode.release(request);
+        self.touched.push(decode);
+        self.queue.push(self.now, request);
+        self.leave_prefill(request);
+        self.leave(decode);
     }
 
     pub(super) fn switch_if_empty(&mut self, position: usize) {
@@ -98,22 +151,18 @@ impl World<'_> {
         worker.decode.die();
     }
 
-    /// What becomes of a request when `worker` dies: one that has its first token from it fails, one that has none runs
+    /// What becomes of a request when `worker` dies: one that has tokens from it fails, one that has none runs
     /// again, and one that is on no part of it goes on.
     pub(super) fn lose(&mut self, request: usize, worker: usize) {
         let lost = &mut self.requests[request];
-        let dispatched = lost.prefilling || lost.first_token.is_some();
-        if lost.ended.is_some() || !dispatched {
-            return;
-        }
-        if lost.first_token.is_some() {
+        if lost.decoding {
             if lost.decode == worker {
                 self.end(request, End::Failed);
             }
-        } else if lost.prefill == worker || lost.decode == worker {
+        } else if lost.prefilling && (lost.prefill == worker || lost.decode == worker) {
             lost.attempt += 1;
             let (prefill, decode, job, arrived) =
-                (lost.prefill, lost.decode, lost.job, lost.arrived);
+                (lost.prefill, lost.decode, lost.to_compute(), lost.arrived);
             let asking = self.workers[decode].decode.release(request);
             if asking && prefill != worker {
                 self.workers[prefill].prefill.expect_no_more(&job);

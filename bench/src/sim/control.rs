@@ -81,10 +81,11 @@ impl World<'_> {
 
     fn observation(&self, mut traffic: Traffic) -> Observation {
         for worker in &self.workers {
-            for (request, generated) in worker.decode.running() {
-                let class = class_of(self.requests[request].job.prompt_tokens);
-                traffic[class].running += 1;
-                traffic[class].generated_tokens += generated;
+            for (request, remaining) in worker.decode.running() {
+                let job = self.requests[request].job;
+                let class = &mut traffic[class_of(job.prompt_tokens)];
+                class.running += 1;
+                class.generated_tokens += u64::from(job.output_tokens) - remaining;
             }
         }
         let serving = |role| self.serving(role).count() as u32;

@@ -50,6 +50,8 @@ pub(super) struct DecodeSide {
     kv_tokens: u64,
     steps: u64,
     stepping: bool,
+    /// When the last step began: the one before had ended just then.
+    step_began: Timestamp,
     /// Joined at the boundary before the step that runs.
     newcomers: Vec<Timestamp>,
     retractions: u64,
@@ -139,11 +141,46 @@ impl DecodeSide {
             .sum()
     }
 
-    /// The running sequences: each one's request and the tokens that it was given since it joined.
+    /// The running sequences: each one's request and the tokens that it is still to get.
     pub(super) fn running(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        self.running
+        self.running.iter().map(|(request, (since, sequence))| {
+            (*request, sequence.remaining - (self.steps - since))
+        })
+    }
+
+    /// Whether a request still asks for space.
+    pub(super) fn is_asking(&self, request: usize) -> bool {
+        self.preallocating
             .iter()
-            .map(|(request, (since, _))| (*request, self.steps - since))
+            .any(|(asking, _)| *asking == request)
+    }
+
+    /// Lets go of all sequences, by request. A step that runs is not ended: nobody gets its token.
+    pub(super) fn evacuate(&mut self) -> Vec<Sequence> {
+        let steps = self.steps;
+        let running = self.running.drain().map(|(_, (since, sequence))| {
+            let written = steps - since;
+            Sequence {
+                remaining: sequence.remaining - written,
+                kv_tokens: sequence.kv_tokens + written,
+                last_token: if written > 0 {
+                    self.step_began
+                } else {
+                    sequence.last_token
+                },
+                ..sequence
+            }
+        });
+        let mut leaving: Vec<_> = running.collect();
+        self.waiting_tokens -= self.landed.iter().map(|one| one.kv_tokens).sum::<u64>();
+        leaving.extend(self.landed.drain(..));
+        leaving.extend(self.retracted.drain(..));
+        leaving.sort_unstable_by_key(|sequence| sequence.request);
+        self.ending.clear();
+        self.joined.clear();
+        self.newcomers.clear();
+        (self.kv_tokens, self.stepping) = (0, false);
+        leaving
     }
 
     /// How many run, how many wait, and the KV tokens of those that run.
@@ -169,7 +206,7 @@ impl DecodeSide {
         if self.running.is_empty() {
             return None;
         }
-        self.stepping = true;
+        (self.stepping, self.step_began) = (true, now);
         let running = self.running.len() as u32;
         Some(Step {
             seconds: model.step_seconds(running, self.kv_tokens) + stalled,

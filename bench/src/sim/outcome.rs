@@ -75,6 +75,8 @@ pub struct Outcome {
     pub workers: Vec<WorkerUse>,
     /// Times that a request was run anew because a worker died.
     pub retries: u64,
+    /// Times that an answer went on at another worker because its own changed roles.
+    pub migrations: u64,
     /// Events that were simulated.
     pub events: u64,
 }

@@ -120,16 +120,17 @@ impl PrefillSide {
         self.sending.pop_front()
     }
 
-    /// Takes a request out that still waits: its other half is gone.
-    pub(super) fn cancel(&mut self, request: usize) {
-        if let Some(at) = self
-            .waiting
+    /// Takes a request out that still waits, and answers whether it did.
+    pub(super) fn cancel(&mut self, request: usize) -> bool {
+        let waiting = &mut self.waiting;
+        let at = waiting
             .iter()
-            .position(|(prompt, _)| prompt.request == request)
-            && let Some((prompt, _)) = self.waiting.remove(at)
-        {
-            self.pending_tokens -= u64::from(prompt.job.prompt_tokens);
-        }
+            .position(|(prompt, _)| prompt.request == request);
+        let Some((prompt, _)) = at.and_then(|at| waiting.remove(at)) else {
+            return false;
+        };
+        self.pending_tokens -= u64::from(prompt.job.prompt_tokens);
+        true
     }
 
     /// Loses everything.

@@ -13,11 +13,41 @@ pub(super) struct Request {
     pub(super) decode: usize,
     /// Whether its place on the prefill worker is held.
     pub(super) prefilling: bool,
+    /// Whether its KV is at its decode worker.
+    pub(super) decoding: bool,
+    /// Tokens that it had when its KV last came, that one included, or when it last left a decode worker.
+    pub(super) written: u32,
+    /// When it got the last of those.
+    pub(super) last_token: Timestamp,
     pub(super) first_token: Option<Timestamp>,
     pub(super) ended: Option<(Timestamp, End)>,
 }
 
 impl Request {
+    pub(super) fn new(job: Job, arrived: Timestamp) -> Self {
+        Self {
+            job,
+            arrived,
+            attempt: 0,
+            prefill: 0,
+            decode: 0,
+            prefilling: false,
+            decoding: false,
+            written: 0,
+            last_token: arrived,
+            first_token: None,
+            ended: None,
+        }
+    }
+
+    /// What prefill computes for it: its prompt, and what was written of its answer before it had to go elsewhere.
+    pub(super) fn to_compute(&self) -> Job {
+        Job {
+            prompt_tokens: self.job.prompt_tokens + self.written,
+            ..self.job
+        }
+    }
+
     pub(super) fn served(&self, end_of_time: Timestamp) -> Served {
         let (ended, end) = self.ended.unwrap_or((end_of_time, End::Stranded));
         Served {

@@ -53,7 +53,7 @@ impl World<'_> {
             let prompt = Prompt {
                 request,
                 attempt: granted.attempt,
-                job: granted.job,
+                job: granted.to_compute(),
             };
             let prefill = granted.prefill;
             self.workers[prefill].prefill.push(prompt, &model.prefill);
@@ -95,27 +95,40 @@ impl World<'_> {
         self.send_next(position);
     }
 
-    /// The KV is there and with it the first token; the prefill leg has ended.
+    /// The KV is there and with it a token, the first or, of an answer that went elsewhere, the next; the prefill leg has
+    /// ended.
     pub(super) fn landed(&mut self, request: usize, attempt: u32) {
         let landed = &mut self.requests[request];
         if landed.attempt != attempt || landed.ended.is_some() {
             return;
         }
-        landed.first_token = Some(self.now);
-        let (job, decode) = (landed.job, landed.decode);
+        let gap = landed
+            .first_token
+            .map(|_| self.now.since(landed.last_token));
+        landed.first_token.get_or_insert(self.now);
+        landed.written += 1;
+        landed.last_token = self.now;
+        let (job, decode, written) = (landed.job, landed.decode, landed.written);
+        if let Some(gap) = gap {
+            self.record_itl(gap, 1);
+        }
         self.leave_prefill(request);
         self.touched.push(decode);
-        if job.output_tokens <= 1 {
+        if written >= job.output_tokens {
             self.workers[decode].decode.release(request);
             self.end(request, End::Completed);
-            return;
+        } else if self.is_evacuated(decode) {
+            self.workers[decode].decode.release(request);
+            self.resubmit(request);
+        } else {
+            self.requests[request].decoding = true;
+            self.workers[decode].decode.land(Sequence {
+                request,
+                kv_tokens: u64::from(job.prompt_tokens + written),
+                remaining: u64::from(job.output_tokens - written),
+                last_token: self.now,
+            });
         }
-        self.workers[decode].decode.land(Sequence {
-            request,
-            kv_tokens: u64::from(job.prompt_tokens) + 1,
-            remaining: u64::from(job.output_tokens) - 1,
-            last_token: self.now,
-        });
     }
 
     pub(super) fn stepped(&mut self, position: usize) {
@@ -146,6 +159,7 @@ impl World<'_> {
         self.leave_prefill(request);
         let ended = &mut self.requests[request];
         ended.ended = Some((self.now, end));
+        ended.decoding = false;
         let (decode, job) = (ended.decode, ended.job);
         if let Some(watch) = &mut self.watch {
             watch.ended(&job);

@@ -35,6 +35,7 @@ pub(super) struct World<'a> {
     pub(super) watch: Option<Watch>,
     pub(super) itl: Histogram<u64>,
     pub(super) retries: u64,
+    pub(super) migrations: u64,
 }
 
 impl<'a> World<'a> {
@@ -76,6 +77,7 @@ impl<'a> World<'a> {
                 .map(|control| Watch::new(setup, control)),
             itl: Histogram::new(3).expect("three significant digits are allowed"),
             retries: 0,
+            migrations: 0,
         }
     }
 
@@ -142,6 +144,7 @@ impl<'a> World<'a> {
             itl: self.itl,
             workers: self.workers.iter().map(Worker::used).collect(),
             retries: self.retries,
+            migrations: self.migrations,
             events: self.agenda.decided(),
         }
     }

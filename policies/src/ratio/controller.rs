@@ -13,13 +13,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::estimate::{DemandEstimator, Stream};
 use crate::model::WorkerModel;
+use crate::queue::QueueOrder;
 use crate::time::Timestamp;
 use crate::worker::Role;
 
 use super::need::Need;
-use super::outlook::{KNEE, Mix, Next, Outlook, Way};
+use super::outlook::{KNEE, LATE_SECONDS, Mix, Outlook, Price};
 use super::regimes::Regimes;
-use super::{Action, Observation, Plan, Planner, Reason, Split};
+use super::reversals::Reversals;
+use super::{Action, Observation, Plan, Planner, Reason};
 
 /// The settings of the controller. The defaults work without tuning; what each is for stands with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,12 +31,18 @@ pub struct ControllerSettings {
     pub regime: Duration,
     /// A move is made when it saves this many seconds' worth of requests, after its cost.
     pub margin_seconds: f64,
+    /// And this share of what is expected to be missed without it: no forecast is better than that.
+    pub margin_share: f64,
     /// Standard deviations by which demand may be less than it seems: what is wished in spite of them is no noise.
     pub doubt: f64,
     /// Looks in a row that have to agree.
     pub agreement: u32,
-    /// How long a worker is away when its role is changed, without its drain.
+    /// How long a worker is away when its role is changed, without its drain, where the look doesn't say.
     pub dark: Duration,
+    /// What the fleet does with the requests of a worker that is to change its role.
+    pub drain: Drain,
+    /// The order in which the router takes waiting requests: in the order of arrival a backlog makes all late.
+    pub queue_order: QueueOrder,
 }
 
 impl Default for ControllerSettings {
@@ -42,9 +50,12 @@ impl Default for ControllerSettings {
         Self {
             regime: Duration::from_secs(300),
             margin_seconds: 5.0,
+            margin_share: 0.25,
             doubt: 1.5,
             agreement: 2,
             dark: Duration::from_secs(30),
+            drain: Drain::default(),
+            queue_order: QueueOrder::default(),
         }
     }
 }
@@ -59,17 +70,21 @@ pub struct Controller {
     regimes: Regimes,
     last_look: Option<Timestamp>,
     trend: Trend,
+    reversals: Reversals,
     /// The donor of the last looks' wish, and how many wished it.
     wish: Option<(Role, u32)>,
 }
 
-/// A move that could be made.
-struct Candidate {
-    donor: Role,
-    /// After it.
-    target: Split,
-    /// Requests that meet their targets because of it.
-    saved: f64,
+/// What becomes of a worker's requests when its role is to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drain {
+    /// They run to their ends where they are.
+    #[default]
+    Wait,
+    /// They go elsewhere: an answer that was begun goes on from its prompt and what was written of it, both computed
+    /// again, and a prompt that nobody computes yet waits in the router again.
+    Migrate,
 }
 
 impl Controller {
@@ -82,6 +97,7 @@ impl Controller {
             estimator: DemandEstimator::default(),
             last_look: None,
             trend: Trend::default(),
+            reversals: Reversals::default(),
             wish: None,
         }
     }
@@ -96,6 +112,7 @@ impl Controller {
         let likely = self.mix(0.0);
         self.trend.push(likely.need);
         self.regimes.observe(now, likely);
+        self.reversals.observe(now, seen, self.regimes.since());
         (likely, self.mix(self.settings.doubt))
     }
 
@@ -118,67 +135,81 @@ impl Controller {
         }
     }
 
-    /// The move worth most, if any is worth it.
-    fn best_move(&self, now: Timestamp, split: Split, mix: Mix) -> Option<Candidate> {
-        let next = self.regimes.previous().map(|mix| Next {
-            mix,
-            lasting: self.regimes.mean_seconds(),
-            suited: mix.best_split(split.prefill + split.decode),
-        });
+    /// The move that pays, if any does.
+    fn best_move(&self, now: Timestamp, seen: &Observation, mix: Mix) -> Option<Role> {
         let outlook = Outlook {
             now: mix,
             remaining: self.regimes.remaining(now),
-            next,
+            other: self.regimes.previous(),
+            lasting: self.regimes.mean_seconds(),
+            price: self.price(seen),
+            order: self.settings.queue_order,
+            behind: self.behind(seen),
         };
+        let best = outlook.best_move(seen.split)?;
         let worth = self.settings.margin_seconds * mix.requests_per_second;
-        [Role::Prefill, Role::Decode]
-            .into_iter()
-            .filter_map(|donor| self.candidate(donor, split, &outlook))
-            .filter(|candidate| candidate.saved > worth)
-            .max_by(|one, other| one.saved.total_cmp(&other.saved))
-    }
-
-    /// The best that begins with a worker of `donor`: one move, or as many as there are workers to move.
-    fn candidate(&self, donor: Role, split: Split, outlook: &Outlook) -> Option<Candidate> {
-        let receiver = if donor == Role::Prefill {
-            Role::Decode
-        } else {
-            Role::Prefill
+        let uncertain = match self.settings.queue_order {
+            QueueOrder::FreshFirst => best.at_stake,
+            QueueOrder::Fifo => FIFO_STAKE * best.at_stake,
         };
-        let first = split.moved(donor).filter(|_| split.of(donor) >= 2)?;
-        let (mut target, mut moves) = (first, 1.0);
-        let mut most: f64 = f64::NEG_INFINITY;
-        loop {
-            let way = Way {
-                transit: split.without(donor)?,
-                target,
-                away: self.away_seconds(donor) * moves,
-                back: self.away_seconds(receiver) * moves,
-            };
-            most = most.max(outlook.staying(split, way.back) - outlook.moving(&way));
-            if target.of(donor) < 2 {
-                break;
-            }
-            target = target.moved(donor)?;
-            moves += 1.0;
-        }
-        Some(Candidate {
-            donor,
-            target: first,
-            saved: most,
-        })
+        let worth = worth.max(self.settings.margin_share * uncertain);
+        (best.saved > worth).then_some(best.donor)
     }
 
-    /// Seconds from the closing of a worker's gate until it serves in its new role.
-    fn away_seconds(&self, donor: Role) -> f64 {
-        let dark = self.settings.dark.as_secs_f64();
-        let drain = match donor {
-            // What is in its queue is computed and sent within a few batches.
-            Role::Prefill | Role::Regular => 2.0,
+    /// What a move takes, as things are.
+    fn price(&self, seen: &Observation) -> Price {
+        let dark = seen.away.unwrap_or(self.settings.dark).as_secs_f64();
+        let (from_decode, handed_over) = match self.settings.drain {
             // Its sequences run to their ends: the one that has just begun takes all its tokens.
-            Role::Decode => self.longest_answer() * self.itl_seconds * DRAIN_STEP,
+            Drain::Wait => {
+                let longest = LONGEST * self.longest_answer();
+                (longest * self.itl_seconds * DRAIN_STEP, 0.0)
+            }
+            Drain::Migrate => (HAND_OVER_SECONDS, self.handed_over(seen)),
         };
-        drain + dark
+        Price {
+            // What is in its queue is computed and sent within a few batches.
+            from_prefill: PREFILL_DRAIN_SECONDS + dark,
+            from_decode: from_decode + dark,
+            handed_over,
+        }
+    }
+
+    /// Seconds that a prefill worker takes for what a decode worker has.
+    fn handed_over(&self, seen: &Observation) -> f64 {
+        let tokens: u64 = seen.loads.iter().map(|load| load.kv_tokens).sum();
+        let each = tokens / u64::from(seen.split.decode.max(1));
+        self.model.prefill.batch_seconds(each)
+    }
+
+    /// What each role has in hand beyond what it serves in time, in seconds of a worker.
+    fn behind(&self, seen: &Observation) -> Need {
+        let prompts = seen.loads.iter().map(|load| load.pending_prompt_tokens);
+        let prompts = prompts.sum::<u64>() + seen.queued_prompt_tokens;
+        let (mut sequences, mut kv_tokens) = (0.0, 0.0);
+        for load in &seen.loads {
+            sequences += f64::from(load.running + load.waiting);
+            kv_tokens += load.kv_tokens as f64;
+        }
+        let decode = &self.model.decode;
+        let batch = decode.max_batch_within(self.itl_seconds, kv_tokens / sequences.max(1.0));
+        let batch = f64::from(batch.max(1));
+        let beyond = (sequences - batch * f64::from(seen.split.decode)).max(0.0);
+        Need {
+            prefill: self.model.prefill.batch_seconds(prompts),
+            decode: beyond / batch * self.longest_answer() * self.itl_seconds,
+        }
+    }
+
+    /// Whether what waits already makes all late that come, so that also a split that would suffice doesn't.
+    fn is_late(&self, seen: &Observation) -> bool {
+        match self.settings.queue_order {
+            QueueOrder::FreshFirst => false,
+            QueueOrder::Fifo => {
+                let waiting = self.behind(seen).prefill / f64::from(seen.split.prefill);
+                waiting > LATE_SECONDS
+            }
+        }
     }
 
     fn longest_answer(&self) -> f64 {
@@ -189,42 +220,47 @@ impl Controller {
     }
 }
 
-/// The need at the last looks. While a mix gives way to another both are seen, and together they are neither: nothing is
-/// decided on a need that is still on its way.
+/// Prefill's share of the need at the last looks. While a mix gives way to another both are seen, and together they are
+/// neither: nothing is decided on a share that is still on its way.
 #[derive(Debug, Clone, Default)]
-struct Trend(VecDeque<Need>);
+struct Trend(VecDeque<f64>);
 
-/// Looks that a need has to stay the same for.
+/// Looks that a share has to stay the same for.
 const FLAT_LOOKS: usize = 4;
 
-/// What chance moves it by meanwhile, as a share of it or of a worker.
-const FLAT: f64 = 0.12;
+/// What chance moves it by meanwhile.
+const FLAT: f64 = 0.06;
 
 impl Trend {
     fn push(&mut self, need: Need) {
-        self.0.push_back(need);
+        self.0.push_back(need.prefill_share());
         if self.0.len() > FLAT_LOOKS {
             self.0.pop_front();
         }
     }
 
     fn is_flat(&self) -> bool {
-        let flat = |part: fn(&Need) -> f64| {
-            let (least, most) = self
-                .0
-                .iter()
-                .map(part)
-                .fold((f64::INFINITY, 0.0_f64), |(least, most), need| {
-                    (least.min(need), most.max(need))
-                });
-            most - least <= FLAT * most.max(1.0)
-        };
-        self.0.len() == FLAT_LOOKS && flat(|need| need.prefill) && flat(|need| need.decode)
+        let least = self.0.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = self.0.iter().copied().fold(0.0, f64::max);
+        self.0.len() == FLAT_LOOKS && most - least <= FLAT
     }
 }
 
 /// A draining worker's steps are shorter than its target: its batch gets smaller.
-const DRAIN_STEP: f64 = 0.5;
+const DRAIN_STEP: f64 = 0.6;
+
+/// The longest answer in a batch, in means of its class: lengths differ.
+const LONGEST: f64 = 1.5;
+
+/// In the order of arrival most of what is at stake is missed whichever way is taken, since a backlog makes all late: the
+/// part that a forecast decides about.
+const FIFO_STAKE: f64 = 0.4;
+
+/// A prefill worker's queue, which the router keeps short.
+const PREFILL_DRAIN_SECONDS: f64 = 2.0;
+
+/// What is on its way to a decode worker that hands its answers over still comes.
+const HAND_OVER_SECONDS: f64 = 1.0;
 
 impl Planner for Controller {
     fn plan(&mut self, now: Timestamp, seen: &Observation) -> Plan {
@@ -235,7 +271,8 @@ impl Planner for Controller {
             reason,
             target: split,
             donor: None,
-            predicted: Some(likely.need.utilisation(split)),
+            predicted: (split.prefill > 0 && split.decode > 0)
+                .then(|| likely.need.utilisation(split)),
             measured: None,
             predicted_itl: None,
         };
@@ -245,33 +282,33 @@ impl Planner for Controller {
         if likely.requests_per_second <= 0.0 {
             return hold(Reason::NoDemand);
         }
-        // Nothing is moved ahead of a need: when the mix will change is known too badly.
-        if likely.need.utilisation(split).highest() <= KNEE {
+        if likely.need.utilisation(split).highest() <= KNEE && !self.is_late(seen) {
             self.wish = None;
             return hold(Reason::Sufficient);
         }
-        let Some(best) = self.best_move(now, split, doubted) else {
+        let Some(donor) = self.best_move(now, seen, doubted) else {
             self.wish = None;
             return hold(Reason::NotWorthIt);
         };
         let agreed = match self.wish {
-            Some((donor, times)) if donor == best.donor => times + 1,
-            _ => 1,
+            Some((wished, times)) if wished == donor => times + 1,
+            Some(_) | None => 1,
         };
-        self.wish = Some((best.donor, agreed));
-        if agreed < self.settings.agreement || !self.trend.is_flat() {
+        self.wish = Some((donor, agreed));
+        let undoing = self.reversals.looks(donor, self.regimes.since());
+        if agreed < self.settings.agreement.max(undoing) || !self.trend.is_flat() {
             return hold(Reason::Confirming);
         }
         self.wish = None;
         Plan {
             action: Action::Move,
-            reason: if best.donor == Role::Decode {
+            reason: if donor == Role::Decode {
                 Reason::PrefillShort
             } else {
                 Reason::DecodeShort
             },
-            target: best.target,
-            donor: Some(best.donor),
+            target: split.moved(donor).unwrap_or(split),
+            donor: Some(donor),
             ..hold(Reason::Sufficient)
         }
     }

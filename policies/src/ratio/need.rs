@@ -5,6 +5,10 @@ use crate::model::WorkerModel;
 
 use super::{Split, Utilisation};
 
+/// Tokens a second of a decode worker that can't keep the time between tokens at all: what it needs is beyond measure, and
+/// still a number.
+const LEAST_CAPACITY: f64 = 1e-6;
+
 /// Workers' worth of work in each role: 1.5 keeps three halves of a worker busy all the time.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Need {
@@ -36,8 +40,18 @@ impl Need {
         );
         Self {
             prefill,
-            decode: tokens.per_second / capacity.max(f64::MIN_POSITIVE),
+            decode: tokens.per_second / capacity.max(LEAST_CAPACITY),
         }
+    }
+
+    /// In workers.
+    pub fn whole(&self) -> f64 {
+        self.prefill + self.decode
+    }
+
+    /// Prefill's part of it; 0 where nothing is needed.
+    pub fn prefill_share(&self) -> f64 {
+        self.prefill / self.whole().max(f64::MIN_POSITIVE)
     }
 
     /// Share of each role's capacity that it takes of `split`.

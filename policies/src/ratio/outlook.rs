@@ -1,9 +1,15 @@
-//! What a split is expected to cost in requests that miss their targets: while the present mix lasts, and in the one that
-//! follows.
+//! What is expected to miss its targets, by where the fleet goes from here.
 //!
 //! A mix that ends is followed by the one before it, as far as anybody knows: traffic that shifts once tends to shift
-//! back. So a split is judged by both: what it loses now, what it leaves behind for later (a queue that has to be worked
-//! off) and how it is placed when the other mix returns and moving back takes its time.
+//! back, and again. So what is weighed is not a move but a way to go on: a split for the present mix and one for the
+//! other, with all the moves between them over some turns. One of these ways is to stay for good, and where workers
+//! are away for long while mixes last for short it is the best. What is left behind counts, too: a backlog is worked off
+//! in the next mix, and makes its requests late.
+
+use std::iter;
+
+use crate::queue::QueueOrder;
+use crate::worker::Role;
 
 use super::Split;
 use super::need::Need;
@@ -22,30 +28,32 @@ pub(super) const KNEE: f64 = 0.92;
 /// full nobody keeps the time between tokens.
 const ALL_SLOW: f64 = 1.04;
 
-impl Mix {
-    /// Share of the requests that miss their targets on `split`.
-    pub(super) fn missed(&self, split: Split) -> f64 {
-        let load = self.need.utilisation(split);
-        let prefill = if load.prefill <= KNEE {
-            0.0
-        } else {
-            // The queue takes those first that can still be in time: what doesn't fit is late.
-            1.0 - KNEE / load.prefill
-        };
-        let decode = ((load.decode - KNEE) / (ALL_SLOW - KNEE)).clamp(0.0, 1.0);
-        prefill.max(decode)
-    }
+/// A queue in the order of arrival makes all late once it takes longer than this: what is left of the usual target of
+/// two seconds beside the prefill itself.
+pub(super) const LATE_SECONDS: f64 = 1.5;
 
-    /// The split of `workers` (at least 2) whose fuller role is the least full.
-    pub(super) fn best_split(&self, workers: u32) -> Split {
-        let splits = (1..workers.max(2)).map(|prefill| Split {
-            prefill,
-            decode: workers.max(2) - prefill,
-        });
-        let highest = |split: &Split| self.need.utilisation(*split).highest();
-        splits
-            .min_by(|one, other| highest(one).total_cmp(&highest(other)))
-            .expect("two workers have a split")
+/// While decode works off what it is behind with, it has room for new requests only where old ones end. So much of what
+/// comes meanwhile waits before its prefill.
+const BLOCKED: f64 = 0.5;
+
+/// Until a new mix is seen for what it is.
+const REACTION_SECONDS: f64 = 8.0;
+
+/// From the end of a move until the next of the same way begins: the pause after a move, and the looks that agree.
+const PAUSE_SECONDS: f64 = 12.0;
+
+/// Turns of both mixes that are looked ahead. What is gained once is not gained for ever: more would let a mistaken
+/// forecast weigh more than what is known.
+const TURNS: usize = 2;
+
+/// Before any other mix has been seen, a move is held to be a mistake with this probability: that another comes for which
+/// the worker would be missed where it was, all the time until it is back.
+const UNKNOWN: f64 = 0.5;
+
+impl Mix {
+    fn decode_missed(&self, split: Split) -> f64 {
+        let load = self.need.utilisation(split).decode;
+        ((load - KNEE) / (ALL_SLOW - KNEE)).clamp(0.0, 1.0)
     }
 
     /// Moves a part of the way to another.
@@ -60,172 +68,224 @@ impl Mix {
     }
 }
 
-/// The present mix, how long it is expected to last, and the one expected to follow.
+/// What a move takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Price {
+    /// Seconds from the closing of a worker's gate until it serves in its other role.
+    pub(super) from_prefill: f64,
+    pub(super) from_decode: f64,
+    /// Seconds of a prefill worker for the answers that a decode worker hands over when it leaves.
+    pub(super) handed_over: f64,
+}
+
+impl Price {
+    const fn away(&self, donor: Role) -> f64 {
+        match donor {
+            Role::Prefill | Role::Regular => self.from_prefill,
+            Role::Decode => self.from_decode,
+        }
+    }
+}
+
+/// The present mix, how long it is expected to last, and the one expected to take turns with it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outlook {
     pub(super) now: Mix,
-    /// Seconds.
+    /// Seconds that it lasts yet.
     pub(super) remaining: f64,
-    pub(super) next: Option<Next>,
-}
-
-/// What is expected to follow.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Next {
-    pub(super) mix: Mix,
-    /// Seconds that it lasts.
+    pub(super) other: Option<Mix>,
+    /// Seconds that a mix lasts.
     pub(super) lasting: f64,
-    /// The split that suits it.
-    pub(super) suited: Split,
+    pub(super) price: Price,
+    pub(super) order: QueueOrder,
+    /// Seconds of a worker's time that each role is behind with.
+    pub(super) behind: Need,
 }
 
-/// A way from one split to another.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Way {
-    /// While the worker is away.
-    pub(super) transit: Split,
-    pub(super) target: Split,
-    /// Seconds until it serves.
-    pub(super) away: f64,
-    /// Seconds that a way back would take.
-    pub(super) back: f64,
+/// The best that begins with a move.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Move {
+    pub(super) donor: Role,
+    /// Requests that meet their targets because of it.
+    pub(super) saved: f64,
+    /// Requests that miss them without it.
+    pub(super) at_stake: f64,
 }
+
+/// Moves that a way may take to a split: with more, the forecast is the wrong tool.
+const MOST_MOVES: u32 = 4;
 
 impl Outlook {
-    /// Requests that are expected to miss their targets where nothing is moved now; `back` is how long a move takes
-    /// once the mix has changed.
-    pub(super) fn staying(&self, split: Split, back: f64) -> f64 {
-        let mut course = Course::default();
-        course.pass(&self.now, split, self.remaining);
-        self.follow(&mut course, split, back);
-        course.missed
+    /// The best way that leaves `split`, against the best that stays for now.
+    pub(super) fn best_move(&self, split: Split) -> Option<Move> {
+        let near: Vec<_> = near(split).collect();
+        let best = |target: Split| {
+            let ways = near.iter().map(|other| self.missed(split, target, *other));
+            ways.fold(f64::INFINITY, f64::min)
+        };
+        let staying = best(split);
+        // Nothing is moved ahead of a need: when a mix will end is known too badly.
+        let fullest = |split: Split| self.now.need.utilisation(split).highest();
+        let better = |target: &&Split| fullest(**target) < fullest(split);
+        let targets = near.iter().filter(better);
+        let moves = targets.map(|target| Move {
+            donor: if target.prefill > split.prefill {
+                Role::Decode
+            } else {
+                Role::Prefill
+            },
+            saved: staying - best(*target),
+            at_stake: staying,
+        });
+        moves.max_by(|one, other| one.saved.total_cmp(&other.saved))
     }
 
-    /// The same where the way is taken.
-    pub(super) fn moving(&self, way: &Way) -> f64 {
-        let away = way.away.min(self.remaining);
-        let mut course = Course::default();
-        course.pass(&self.now, way.transit, away);
-        course.pass(&self.now, way.target, self.remaining - away);
-        self.follow(&mut course, way.target, way.back);
+    /// Requests that miss their targets where the fleet goes from `split` to `target` for the present mix, and to `other`
+    /// whenever the other one comes.
+    fn missed(&self, split: Split, target: Split, other: Split) -> f64 {
+        let mut course = Course {
+            outlook: self,
+            split,
+            behind: self.behind,
+            missed: 0.0,
+        };
+        course.stretch(&self.now, target, self.remaining, 0.0);
+        if let Some(mix) = &self.other {
+            for _ in 0..TURNS {
+                course.stretch(mix, other, self.lasting, REACTION_SECONDS);
+                course.stretch(&self.now, target, self.lasting, REACTION_SECONDS);
+            }
+        } else {
+            let back = steps(target, split).map(|(donor, _)| self.price.away(donor));
+            course.missed += UNKNOWN * back.sum::<f64>() * self.now.requests_per_second;
+        }
         course.missed
     }
+}
 
-    /// The mix that follows is met with the split that there is, until the one that suits it can be had.
-    fn follow(&self, course: &mut Course, split: Split, back: f64) {
-        if let Some(next) = &self.next {
-            let back = back.min(next.lasting);
-            course.pass(&next.mix, split, back);
-            course.pass(&next.mix, next.suited, next.lasting - back);
+/// Splits within reach of a way, this one among them.
+fn near(split: Split) -> impl Iterator<Item = Split> {
+    let workers = split.prefill + split.decode;
+    let first = split.prefill.saturating_sub(MOST_MOVES).max(1);
+    let last = (split.prefill + MOST_MOVES).min(workers.saturating_sub(1));
+    (first..=last).map(move |prefill| Split {
+        prefill,
+        decode: workers - prefill,
+    })
+}
+
+/// The moves from one split to another of as many workers: whose worker is moved, and the split after it.
+fn steps(from: Split, to: Split) -> impl Iterator<Item = (Role, Split)> {
+    let donor = if to.prefill > from.prefill {
+        Role::Decode
+    } else {
+        Role::Prefill
+    };
+    let after = iter::successors(Some(from), move |split| split.moved(donor)).skip(1);
+    after
+        .take(from.distance(to) as usize)
+        .map(move |split| (donor, split))
+}
+
+/// Time as it passes: where the fleet is, what is missed, and what is left behind.
+struct Course<'a> {
+    outlook: &'a Outlook,
+    split: Split,
+    behind: Need,
+    missed: f64,
+}
+
+impl Course<'_> {
+    /// `seconds` of `mix`, in which the fleet goes to `target` after `reaction`.
+    fn stretch(&mut self, mix: &Mix, target: Split, seconds: f64, reaction: f64) {
+        let mut left = seconds;
+        let mut pause = reaction;
+        for (donor, after) in steps(self.split, target) {
+            left -= self.pass(mix, self.split, pause.min(left));
+            if left <= 0.0 {
+                return;
+            }
+            if donor == Role::Decode {
+                self.hand_over(mix);
+            }
+            let transit = self.split.without(donor).unwrap_or(self.split);
+            left -= self.pass(mix, transit, self.outlook.price.away(donor).min(left));
+            self.split = after;
+            pause = PAUSE_SECONDS;
+        }
+        self.pass(mix, self.split, left);
+    }
+
+    /// What a decode worker hands over is computed again, in the place of others where prefill is full.
+    fn hand_over(&mut self, mix: &Mix) {
+        let work = self.outlook.price.handed_over;
+        match self.outlook.order {
+            QueueOrder::Fifo => self.behind.prefill += work,
+            QueueOrder::FreshFirst => {
+                let full = mix.need.utilisation(self.split).prefill > KNEE;
+                let each = mix.need.prefill / mix.requests_per_second.max(f64::MIN_POSITIVE);
+                if full && each > 0.0 {
+                    self.missed += work / each;
+                }
+            }
+        }
+    }
+
+    /// `seconds` of `mix` on `split`. Answers them.
+    fn pass(&mut self, mix: &Mix, split: Split, seconds: f64) -> f64 {
+        let decode = self.decode_missed(mix, split, seconds);
+        let prefill = self.prefill_missed(mix, split, seconds);
+        self.missed += mix.requests_per_second * seconds * prefill.max(decode);
+        seconds
+    }
+
+    fn prefill_missed(&mut self, mix: &Mix, split: Split, seconds: f64) -> f64 {
+        let load = mix.need.utilisation(split).prefill;
+        match self.outlook.order {
+            // Those that are late already are taken last, and hold up nobody: what doesn't fit is late.
+            QueueOrder::FreshFirst => 1.0 - (KNEE / load).min(1.0),
+            // A queue makes all late that come while it is too long.
+            QueueOrder::Fifo => {
+                let workers = f64::from(split.prefill);
+                let before = self.behind.prefill;
+                let growth = mix.need.prefill - workers;
+                self.behind.prefill = (before + growth * seconds).max(0.0);
+                let late = share_above(before, growth, seconds, LATE_SECONDS * workers);
+                let bursts = ((load - KNEE) / (1.0 - KNEE)).clamp(0.0, 1.0);
+                late.max(bursts)
+            }
+        }
+    }
+
+    fn decode_missed(&mut self, mix: &Mix, split: Split, seconds: f64) -> f64 {
+        let before = self.behind.decode;
+        let growth = mix.need.decode - f64::from(split.decode);
+        self.behind.decode = (before + growth * seconds).max(0.0);
+        let late = share_above(before, growth, seconds, 0.0);
+        if growth < 0.0 {
+            self.behind.prefill += BLOCKED * late * seconds * mix.need.prefill;
+            late + (1.0 - late) * mix.decode_missed(split)
+        } else {
+            mix.decode_missed(split)
         }
     }
 }
 
-/// Time as it passes: what is missed, and what decode is behind with.
-#[derive(Default)]
-struct Course {
-    missed: f64,
-    /// Seconds of the whole role's work. A queue before prefill is none: those that are late in it are taken last, and
-    /// hold up nobody.
-    behind: f64,
-}
-
-impl Course {
-    fn pass(&mut self, mix: &Mix, split: Split, seconds: f64) {
-        let load = mix.need.utilisation(split).decode;
-        let catching_up = if load < 1.0 {
-            (self.behind / (1.0 - load)).min(seconds)
-        } else {
-            0.0
-        };
-        self.behind = (self.behind + (load - 1.0) * seconds).max(0.0);
-        let in_time = seconds - catching_up;
-        self.missed += mix.requests_per_second * (catching_up + mix.missed(split) * in_time);
+/// The share of `seconds` for which something is above `level` that is `before` now and grows by `growth` a second.
+fn share_above(before: f64, growth: f64, seconds: f64, level: f64) -> f64 {
+    if seconds <= 0.0 {
+        return 0.0;
     }
+    let crossing = (level - before) / growth;
+    let share = if growth.abs() < f64::EPSILON {
+        f64::from(u8::from(before > level))
+    } else if growth > 0.0 {
+        1.0 - crossing / seconds
+    } else {
+        crossing / seconds
+    };
+    share.clamp(0.0, 1.0)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn split(prefill: u32, decode: u32) -> Split {
-        Split { prefill, decode }
-    }
-
-    fn mix(prefill: f64, decode: f64, requests_per_second: f64) -> Mix {
-        Mix {
-            need: Need { prefill, decode },
-            requests_per_second,
-        }
-    }
-
-    #[test]
-    fn nobody_misses_below_the_knee_and_decode_slows_down_for_all() {
-        let two = split(2, 2);
-        let table = [
-            (mix(1.8, 1.8, 1.0), 0.0),
-            (mix(4.0, 1.0, 1.0), 1.0 - KNEE / 2.0),
-            (mix(1.0, 1.96, 1.0), 0.5),
-            (mix(1.0, 2.2, 1.0), 1.0),
-        ];
-        for (mix, missed) in table {
-            assert!((mix.missed(two) - missed).abs() < 1e-9, "{mix:?}");
-        }
-    }
-
-    /// Decode-heavy now, prefill-heavy next.
-    fn outlook(remaining: f64) -> Outlook {
-        Outlook {
-            now: mix(0.1, 2.3, 10.0),
-            remaining,
-            next: Some(Next {
-                mix: mix(1.6, 0.8, 40.0),
-                lasting: 300.0,
-                suited: split(2, 2),
-            }),
-        }
-    }
-
-    fn saved(outlook: &Outlook, away: f64) -> f64 {
-        let way = Way {
-            transit: split(1, 2),
-            target: split(1, 3),
-            away,
-            back: away,
-        };
-        outlook.staying(split(2, 2), away) - outlook.moving(&way)
-    }
-
-    #[test]
-    fn a_move_pays_where_the_mix_lasts_and_is_cheap() {
-        assert!(saved(&outlook(300.0), 5.0) > 1_000.0);
-        assert!(saved(&outlook(300.0), 60.0) > 1_000.0);
-        assert!(saved(&outlook(30.0), 90.0) < 0.0);
-    }
-
-    #[test]
-    fn a_move_the_wrong_way_never_pays() {
-        let way = Way {
-            transit: split(2, 1),
-            target: split(3, 1),
-            away: 10.0,
-            back: 10.0,
-        };
-        for remaining in [10.0, 100.0, 1_000.0] {
-            let outlook = outlook(remaining);
-            assert!(outlook.moving(&way) > outlook.staying(split(2, 2), 10.0));
-        }
-    }
-
-    #[test]
-    fn without_a_mix_to_follow_only_the_present_counts() {
-        let outlook = Outlook {
-            next: None,
-            ..outlook(100.0)
-        };
-        // All miss as long as decode has two workers; with three it has to catch up 30 * 0.15 at a rate of 0.233.
-        assert!((outlook.staying(split(2, 2), 0.0) - 1_000.0).abs() < 1e-9);
-        let catching_up = 30.0 * 0.15 / (1.0 - 2.3 / 3.0);
-        assert!((saved(&outlook, 30.0) - 10.0 * (70.0 - catching_up)).abs() < 1e-6);
-    }
-}
+mod tests;

@@ -1,0 +1,28 @@
+//! The experiment: planners of the ratio against each other, on the same requests, in virtual time.
+//!
+//! A cell is an engine, traffic, a load and the time that a worker is away when it changes its role. An arm is a planner
+//! with or without the router's own measures. Every arm of a cell sees the same requests for a seed, so that arms are
+//! compared seed by seed, and what is said of a difference is said with its confidence interval.
+//!
+//! A new arm is a row in `arms`, new traffic a file in `workloads` and a row in `grid`.
+
+mod arms;
+mod capacity;
+pub mod cli;
+mod engines;
+mod grid;
+mod picture;
+mod report;
+mod run;
+mod statistics;
+mod workloads;
+
+pub use self::{
+    arms::{Arm, Measures, Planning},
+    engines::Engine,
+    grid::{Cell, Grid, Part},
+    report::Report,
+    run::{Row, run},
+    statistics::Estimate,
+    workloads::Traffic,
+};

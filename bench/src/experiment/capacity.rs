@@ -1,0 +1,121 @@
+//! What a split can carry of one kind of request: the unit in which the experiment's loads are given.
+
+use std::{collections::HashMap, path::Path, time::Duration};
+
+use policies::ratio::{Need, Split};
+use rayon::prelude::*;
+
+use super::{
+    arms::{Arm, Measures, Planning, SLO, START},
+    engines::Engine,
+};
+use crate::{
+    sim,
+    workload::{Lengths, Mix, WorkloadSpec},
+};
+
+/// Requests of one kind: mean lengths in tokens, each request's own anything within half of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Kind {
+    pub prompt: u32,
+    pub output: u32,
+}
+
+impl Kind {
+    pub fn mix(self) -> Mix {
+        let around = |mean| Lengths::Uniform { mean, spread: 0.5 };
+        Mix {
+            prompt: around(self.prompt),
+            output: around(self.output),
+            cached: 0.0,
+        }
+    }
+
+    pub fn name(self) -> String {
+        format!("{}/{}", self.prompt, self.output)
+    }
+}
+
+/// A split carries a rate where so many requests meet their targets.
+const CARRIED: f64 = 0.95;
+
+/// Each try is ten minutes of Poisson arrivals; the answer is within a two hundredth.
+const SECONDS: f64 = 600.0;
+const HALVINGS: u32 = 8;
+
+/// Best capacities by engine and kind, requests a second.
+pub struct Capacities(HashMap<(Engine, Kind), f64>);
+
+impl Capacities {
+    /// Finds those of all `wanted`.
+    pub fn find(wanted: &[(Engine, Kind)]) -> Self {
+        let best = |&(engine, kind): &(Engine, Kind)| {
+            let splits = Split::all(START.workers());
+            let capacities = splits
+                .into_par_iter()
+                .map(|split| capacity(engine, kind, split));
+            ((engine, kind), capacities.reduce(|| 0.0, f64::max))
+        };
+        Self(wanted.par_iter().map(best).collect())
+    }
+
+    /// Of the split that carries the most.
+    pub fn best(&self, engine: Engine, kind: Kind) -> f64 {
+        self.0[&(engine, kind)]
+    }
+}
+
+/// The largest rate that `split` carries, by halving an interval around what the model says.
+fn capacity(engine: Engine, kind: Kind, split: Split) -> f64 {
+    let model = engine.model();
+    let stream = policies::estimate::Stream {
+        requests_per_second: 1.0,
+        deviation: 0.0,
+        prompt_tokens: f64::from(kind.prompt),
+        cached_tokens: 0.0,
+        output_tokens: f64::from(kind.output),
+    };
+    let need = Need::of(&model, SLO.itl.as_secs_f64(), [stream].into_iter());
+    let about = 1.0 / need.utilisation(split).highest();
+    let (mut carried, mut too_much) = (0.0, 1.5 * about);
+    let arm = Arm {
+        planning: Planning::Fixed(split),
+        measures: Measures::NONE,
+    };
+    for _ in 0..HALVINGS {
+        let rate = f64::midpoint(carried, too_much);
+        let work = WorkloadSpec::Poisson {
+            rate,
+            duration_s: SECONDS,
+            mix: kind.mix(),
+        };
+        let work = work
+            .make(0, Path::new(""))
+            .expect("rates between those of the model are allowed");
+        let outcome = sim::run(&arm.setup(model, Duration::ZERO, 0), &work);
+        if outcome.attainment(&SLO) >= CARRIED {
+            carried = rate;
+        } else {
+            too_much = rate;
+        }
+    }
+    carried
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_answers_want_decode_workers_and_long_prompts_do_not() {
+        let of = |prompt, output, prefill| {
+            let split = Split {
+                prefill,
+                decode: 4 - prefill,
+            };
+            capacity(Engine::Clean, Kind { prompt, output }, split)
+        };
+        assert!(of(128, 2_048, 1) > 1.2 * of(128, 2_048, 2));
+        assert!(of(2_048, 16, 3) > 1.2 * of(2_048, 16, 2));
+    }
+}

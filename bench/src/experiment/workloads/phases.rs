@@ -1,0 +1,45 @@
+//! Long prompts with short answers, then short prompts with long answers, and so on: the traffic that no fixed split
+//! suits.
+
+use std::path::Path;
+
+use super::Kind;
+use crate::workload::{Workload, WorkloadError, WorkloadSpec, spec::PhaseMix};
+
+pub(super) const KINDS: [Kind; 2] = [
+    Kind {
+        prompt: 2_048,
+        output: 128,
+    },
+    Kind {
+        prompt: 128,
+        output: 2_048,
+    },
+];
+
+/// A phase is up to so much shorter or longer than the mean.
+const JITTER: f64 = 0.4;
+
+const TOTAL_SECONDS: f64 = 2_400.0;
+
+pub(super) fn name(seconds: u32) -> String {
+    format!("phases of {} min", f64::from(seconds) / 60.0)
+}
+
+pub(super) fn make(
+    seconds: u32,
+    rate: impl Fn(Kind) -> f64,
+    seed: u64,
+) -> Result<Workload, WorkloadError> {
+    let mixes = KINDS.map(|kind| PhaseMix {
+        rate: rate(kind),
+        mix: kind.mix(),
+    });
+    WorkloadSpec::Phases {
+        mixes: mixes.into(),
+        phase_s: f64::from(seconds),
+        jitter: JITTER,
+        duration_s: TOTAL_SECONDS,
+    }
+    .make(seed, Path::new(""))
+}
