@@ -65,8 +65,10 @@ impl Fleet {
         let mut text = format!(
             "[defaults]\nmodel = \"simulated\"\nhost = \"localhost\"\ntransfer_backend = \"{backend}\"\nargs = [{args}]\n\
              command = [\"python3\", \"-m\", \"sglang.launch_server\", \"{{flags}}\"]\n\
-             [defaults.env]\nPYTHONPATH = {stand_in:?}\nPD_BENCH = {pd_bench:?}\n\
+             [defaults.env]\nPYTHONPATH = {}\nPD_BENCH = {}\n\
              STAND_IN_WORKER_ARGS = \"--time-scale 0.02\"\n{MARK} = \"{}\"\n",
+            quoted(stand_in),
+            quoted(pd_bench),
             self.mark
         );
         for (place, ports) in self.ports.chunks(2).enumerate() {
@@ -146,6 +148,11 @@ impl Fleet {
         let bound = |port: &&u16| TcpListener::bind(("127.0.0.1", **port)).is_err();
         self.ports.iter().filter(bound).count()
     }
+}
+
+/// As a TOML string.
+fn quoted(path: &Path) -> toml::Value {
+    toml::Value::String(path.to_string_lossy().into_owned())
 }
 
 /// The parent in a line of `/proc/PID/stat`: the second field after the name, which ends at the last parenthesis.
