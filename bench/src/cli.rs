@@ -5,9 +5,11 @@ mod telemetry;
 pub use telemetry::{AccuracyArgs, CostArgs};
 
 use crate::{
+    fit::cli::{FitArgs, FitError},
     load::{self, Endpoints, Load, Streaming},
     scenario::{ScenarioError, cli::SimArgs},
     serve::{self, Served, StartError},
+    study::cli::{SeedTableArgs, SeedTableError},
     telemetry::MeasureError,
     what_if::cli::{WhatIfArgs, WhatIfError},
 };
@@ -39,6 +41,10 @@ pub enum Command {
     Sim(SimArgs),
     /// Find the split for recorded traffic, and what moving workers could add
     WhatIf(WhatIfArgs),
+    /// Simulate the published study's runs beside what it measured
+    SeedTable(SeedTableArgs),
+    /// Estimate a model's parameters from benchmark results or from workers' counters
+    Fit(FitArgs),
 }
 
 /// Why a command could not do its work.
@@ -50,6 +56,8 @@ pub enum CliError {
     Measure(MeasureError),
     Scenario(ScenarioError),
     WhatIf(WhatIfError),
+    SeedTable(SeedTableError),
+    Fit(FitError),
 }
 
 impl fmt::Display for CliError {
@@ -61,6 +69,8 @@ impl fmt::Display for CliError {
             Self::Measure(error) => error.fmt(f),
             Self::Scenario(error) => error.fmt(f),
             Self::WhatIf(error) => error.fmt(f),
+            Self::SeedTable(error) => error.fmt(f),
+            Self::Fit(error) => error.fmt(f),
         }
     }
 }

@@ -5,14 +5,17 @@
 pub mod child;
 pub mod cli;
 pub mod exposition;
+pub mod fit;
 mod get;
 pub mod load;
+pub mod model_file;
 pub mod plot;
 pub mod router;
 pub mod scenario;
 pub mod serve;
 pub mod sim;
 pub mod split;
+pub mod study;
 pub mod telemetry;
 pub mod text_table;
 pub mod what_if;

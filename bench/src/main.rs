@@ -13,6 +13,8 @@ async fn main() -> ExitCode {
         Command::TelemetryAccuracy(args) => args.run().await,
         Command::TelemetryCost(args) => args.run().await,
         Command::Sim(args) => args.run().map_err(CliError::Scenario),
+        Command::SeedTable(args) => args.run().map_err(CliError::SeedTable),
+        Command::Fit(args) => args.run().map_err(CliError::Fit),
         Command::WhatIf(args) => args.run().map_err(CliError::WhatIf),
     };
     ended.unwrap_or_else(|error| {
