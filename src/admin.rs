@@ -9,6 +9,7 @@ mod liveness;
 mod loads;
 mod metrics;
 mod models;
+mod ratio;
 mod workers;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use axum::{Router, middleware};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::ratio::Steering;
 use crate::control::removal::RemovalSender;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
@@ -38,6 +40,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     pub config: Arc<Config>,
     pub removals: RemovalSender,
+    /// Where the ratio controller runs.
+    pub steering: Option<Arc<Steering>>,
 }
 
 pub fn routes(state: AdminState) -> Router {
@@ -49,6 +53,8 @@ pub fn routes(state: AdminState) -> Router {
                 .put(workers::update)
                 .delete(workers::remove),
         )
+        .route("/ratio", get(ratio::show).post(ratio::steer))
+        .route("/decisions", get(ratio::decisions))
         .route("/get_loads", get(loads::tokens))
         .route(
             "/flush_cache",

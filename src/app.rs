@@ -2,6 +2,7 @@
 
 mod background;
 mod listeners;
+mod ratio;
 mod routes;
 
 use std::error::Error;
@@ -20,13 +21,14 @@ use self::listeners::Listeners;
 use crate::admin::AdminState;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
-use crate::control::removal;
+use crate::control::ratio::Steering;
+use crate::control::{self, Fleet, removal};
 use crate::live::Live;
-use crate::proxy::{Admission, Policies, Proxy, abort};
+use crate::proxy::{Admission, Policies, PrefillQueue, Proxy, WaitingRoom, abort};
 use crate::server::{self, BindError, Ending, TlsError};
 use crate::simulate;
 use crate::telemetry::trace::{TraceError, Traces};
-use crate::telemetry::{Buckets, Metrics, RequestLog, RequestLogError, Slo, Telemetry};
+use crate::telemetry::{Buckets, LineLogError, Metrics, RequestLog, Slo, Telemetry};
 use crate::upstream::{Upstream, UpstreamBuildError};
 use crate::workers::{AddError, WorkerRegistry, WorkerSpec, WorkerUrl, WorkerUrlError};
 
@@ -42,7 +44,7 @@ pub enum StartError {
     WorkerUrl(WorkerUrlError),
     Worker(AddError),
     Traces(TraceError),
-    RequestLog(RequestLogError),
+    Log(LineLogError),
 }
 
 impl fmt::Display for StartError {
@@ -54,7 +56,7 @@ impl fmt::Display for StartError {
             Self::WorkerUrl(cause) => cause.fmt(f),
             Self::Worker(cause) => cause.fmt(f),
             Self::Traces(cause) => cause.fmt(f),
-            Self::RequestLog(cause) => cause.fmt(f),
+            Self::Log(cause) => cause.fmt(f),
         }
     }
 }
@@ -94,9 +96,16 @@ impl App {
         }
 
         let clock = Clock::start();
-        let telemetry = telemetry(&config, clock).map_err(StartError::RequestLog)?;
+        let telemetry = telemetry(&config, clock).map_err(StartError::Log)?;
         let policies = Arc::new(Policies::new(&config.routing));
-        let registry = registry(&config, clock, &policies, &telemetry);
+        let room = WaitingRoom::new(&config.queue, telemetry.queued.clone());
+        let queue = PrefillQueue::new(
+            &config.queue,
+            &config.slo,
+            ratio::model(&config).prefill,
+            Arc::clone(&room),
+        );
+        let registry = registry(&config, clock, &policies, &telemetry, queue.clone());
         for spec in &specs {
             registry.add(spec).map_err(StartError::Worker)?;
         }
@@ -106,7 +115,8 @@ impl App {
         let (removals, removed) = removal::channel();
         let metrics = Arc::clone(&telemetry.metrics);
         let proxy = Arc::new(Proxy {
-            admission: Admission::new(&config.admission, metrics.requests.queued.clone()),
+            admission: Admission::new(&config.admission, room),
+            queue,
             config: Arc::clone(&config),
             registry: Arc::clone(&registry),
             policies,
@@ -122,7 +132,20 @@ impl App {
             removed,
             aborts,
         };
-        background::start(&proxy, inboxes, &mut tasks, &background);
+        let fleet = Fleet {
+            registry: Arc::clone(&registry),
+            upstream: upstream.clone(),
+            clock,
+            metrics: Arc::clone(&metrics),
+        };
+        background::start(&proxy, fleet.clone(), inboxes, &mut tasks, &background);
+        let steering = (config.routing.ratio_controller)
+            .then(|| Arc::new(Steering::new(ratio::head(&config))));
+        if let Some(steering) = &steering {
+            let controller = ratio::controller(&config, steering, fleet, &telemetry, None)
+                .map_err(StartError::Log)?;
+            tasks.spawn(control::ratio::run(controller, background.clone()));
+        }
         let live = Live::new(Arc::clone(&registry), telemetry, Arc::clone(&config), clock);
         tasks.spawn(live.clone().run(background.clone()));
 
@@ -133,6 +156,7 @@ impl App {
             metrics,
             config: Arc::clone(&config),
             removals,
+            steering,
         };
         Ok(Self {
             router: routes::main_port(&proxy, admin, live.clone()),
@@ -207,7 +231,7 @@ impl App {
             let _ = writeln!(text, "  {:8} {}", member.role.as_str(), member.worker.url);
         }
         if routing.ratio_controller {
-            text += "  ratio    fixed: this version has no controller yet, so the split stays as it starts\n";
+            let _ = writeln!(text, "  ratio    {base}/ratio");
         }
         let body = r#"{"model":"m","messages":[{"role":"user","content":"Hello"}],"stream":true,"max_tokens":16}"#;
         let _ = write!(
@@ -253,17 +277,27 @@ fn registry(
     clock: Clock,
     policies: &Arc<Policies>,
     telemetry: &Arc<Telemetry>,
+    queue: Option<Arc<PrefillQueue>>,
 ) -> Arc<WorkerRegistry> {
     let (policies, telemetry) = (Arc::clone(policies), Arc::clone(telemetry));
-    Arc::new(WorkerRegistry::new(config.breaker.clone(), move |notice| {
+    let registry = WorkerRegistry::new(config.breaker.clone(), move |notice| {
         if let Some(id) = notice.retires() {
             policies.forget(id);
         }
         telemetry.notice(clock.now(), &notice);
-    }))
+        if let Some(queue) = &queue {
+            queue.room_may_be();
+        }
+    });
+    let first_epoch = if config.routing.ratio_controller {
+        fastrand::u32(..)
+    } else {
+        0
+    };
+    Arc::new(registry.beginning_in(first_epoch))
 }
 
-fn telemetry(config: &Config, clock: Clock) -> Result<Arc<Telemetry>, RequestLogError> {
+fn telemetry(config: &Config, clock: Clock) -> Result<Arc<Telemetry>, LineLogError> {
     let metrics = &config.metrics;
     let buckets = Buckets::new(
         &metrics.duration_buckets,

@@ -16,6 +16,7 @@ mod admission;
 mod auth;
 mod breaker;
 mod cli;
+mod controller;
 mod env;
 mod error;
 mod file;
@@ -26,6 +27,7 @@ mod metrics;
 mod parse;
 mod prefill;
 mod print;
+mod queue;
 mod retry;
 mod routing;
 mod server;
@@ -45,12 +47,14 @@ use clap::parser::ValueSource;
 pub use self::admission::{AdmissionSettings, Limit};
 pub use self::auth::{AuthSettings, ControlPlaneKey, ControlPlaneRole};
 pub use self::breaker::BreakerSettings;
+pub use self::controller::{Overdue, PlannerName, RatioSettings, TransitionSettings};
 pub use self::error::{ConfigError, Conflict, FileProblem, Source};
 pub use self::fleet::{FleetSettings, Mode, SimulateSettings};
 pub use self::health::HealthSettings;
 pub use self::logging::{LogLevel, LoggingSettings};
 pub use self::metrics::MetricsSettings;
 pub use self::prefill::PrefillUrl;
+pub use self::queue::QueueSettings;
 pub use self::retry::RetrySettings;
 pub use self::routing::RoutingSettings;
 pub use self::server::ServerSettings;
@@ -67,11 +71,13 @@ pub struct Config {
     pub server: ServerSettings,
     pub fleet: FleetSettings,
     pub routing: RoutingSettings,
+    pub ratio: RatioSettings,
     pub retry: RetrySettings,
     pub breaker: BreakerSettings,
     pub health: HealthSettings,
     pub timeouts: TimeoutSettings,
     pub admission: AdmissionSettings,
+    pub queue: QueueSettings,
     pub auth: AuthSettings,
     pub upstream_tls: UpstreamTlsSettings,
     pub slo: SloSettings,
@@ -179,10 +185,17 @@ fn conclude(matches: &ArgMatches) -> Result<Parsed, ConfigError> {
 impl Flags {
     fn conclude(self) -> Result<Config, Conflict> {
         let mut ignored = self.without_effect.given;
+        let fleet = self.fleet.conclude(&mut ignored)?;
+        let routing = self.routing.conclude();
+        let queue = self
+            .queue
+            .conclude(fleet.mode, routing.ratio_controller, &mut ignored);
         let config = Config {
             server: self.server,
-            fleet: self.fleet.conclude(&mut ignored)?,
-            routing: self.routing.conclude(),
+            fleet,
+            routing,
+            queue,
+            ratio: self.ratio,
             retry: self.retry.conclude()?,
             breaker: self.breaker,
             health: self.health,

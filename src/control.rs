@@ -9,6 +9,7 @@ pub mod loads;
 mod probe;
 pub mod ratio;
 pub mod removal;
+pub mod transition;
 
 #[cfg(test)]
 mod stand_in;

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod error;
+pub mod launch;
 pub mod live;
 pub mod logging;
 pub mod proxy;

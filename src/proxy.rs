@@ -3,6 +3,7 @@
 pub mod abort;
 mod admission;
 mod attempt;
+mod binding;
 mod bootstrap;
 mod endpoint;
 mod error;
@@ -14,12 +15,16 @@ mod logprobs;
 mod meter;
 mod outcome;
 mod pick;
+mod queue;
 mod relay;
 mod request;
 mod retry;
 mod sse;
 mod tokens;
+mod waiting_room;
 
 pub use admission::Admission;
 pub use handler::{Proxy, not_found, routes};
 pub use pick::Policies;
+pub use queue::PrefillQueue;
+pub use waiting_room::WaitingRoom;

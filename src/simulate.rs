@@ -67,6 +67,8 @@ fn start_one(
             scale: settings.time_scale,
             ..Timing::default()
         },
+        role_switch: settings.role_change.mul_f64(settings.time_scale),
+        enable_pd_role_switch: true,
         ..WorkerConfig::default()
     };
     let worker = SimulatedWorker::new(config, &Network::InMemory(board.clone()));
@@ -79,7 +81,8 @@ fn start_one(
     let url = WorkerUrl::parse(&format!("http://{host}:{port}"))
         .expect("a made-up host name is a good URL");
     let spec = WorkerSpec {
-        bootstrap_port: (role == Role::Prefill).then_some(bootstrap_port),
+        // Also of a decode worker, which may become a prefill worker.
+        bootstrap_port: Some(bootstrap_port),
         ..WorkerSpec::new(url, role)
     };
     (spec, worker)
@@ -100,4 +103,39 @@ pub fn in_memory(router: axum::Router) -> InMemoryService {
             },
         );
     InMemoryService::new(service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Parsed};
+    use crate::upstream::UpstreamRequest;
+
+    #[tokio::test(start_paused = true)]
+    async fn simulated_workers_change_their_roles_in_place() {
+        let flags = "--simulate --simulate-role-change-secs 3 --simulate-time-scale 0.5";
+        let flags = flags.split(' ').map(Into::into);
+        let Ok(Parsed::Run(config)) = Config::from_sources(flags, &|_| None) else {
+            panic!("good flags")
+        };
+        // Only so that a client can be built: nothing is encrypted here.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut upstream = Upstream::new(config.timeouts.connect, &config.upstream_tls).unwrap();
+        let (mut tasks, cancel) = (JoinSet::new(), CancellationToken::new());
+        let settings = config.fleet.simulate.unwrap();
+        let workers = start(&settings, &mut upstream, &mut tasks, &cancel);
+        let (began, decode) = (tokio::time::Instant::now(), &workers[2]);
+        assert_eq!(decode.role, Role::Decode);
+        let order = UpstreamRequest::post_json(
+            decode.url.join("/pd_role_switch"),
+            r#"{"new_role":"prefill"}"#,
+        );
+        assert!(upstream.send(order).await.unwrap().status().is_success());
+        assert_eq!(began.elapsed().as_millis(), 1_500);
+        let port = decode.bootstrap_port.expect("a bootstrap port of its own");
+        let host = decode.url.host().to_ascii_uppercase();
+        let path = format!("http://{host}:{port}/health").parse().unwrap();
+        let healthy = upstream.send(UpstreamRequest::get(path)).await.unwrap();
+        assert!(healthy.status().is_success(), "in any letter case");
+    }
 }

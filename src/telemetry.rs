@@ -1,7 +1,10 @@
 //! What the router counts and shows of itself.
 
+pub mod demand;
 pub mod journal;
+mod line_log;
 mod metrics;
+mod queued;
 mod request_log;
 mod requests;
 pub mod trace;
@@ -14,10 +17,13 @@ use policies::ratio::Plan;
 use policies::time::Timestamp;
 
 use crate::workers::Notice;
+pub use demand::Demand;
 pub use journal::Journal;
 use journal::{Event, Kind};
+pub use line_log::{LineLog, LineLogError};
 pub use metrics::{Buckets, Metrics, RequestLabels};
-pub use request_log::{RequestLog, RequestLogError};
+pub use queued::Queued;
+pub use request_log::RequestLog;
 pub use requests::{FinishedRequest, FinishedRequests, Outcome, Slo, TokenCount, Verdict};
 
 /// Everything that is written while requests are served.
@@ -26,6 +32,9 @@ pub struct Telemetry {
     pub metrics: Arc<Metrics>,
     pub journal: Journal,
     pub finished: FinishedRequests,
+    pub demand: Demand,
+    /// What waits in the router now.
+    pub queued: Queued,
     pub slo: Slo,
     /// The ratio controller's last decision, where there is one.
     pub plan: ArcSwapOption<Plan>,
@@ -36,9 +45,11 @@ impl Telemetry {
     pub fn new(metrics: Metrics, slo: Slo) -> Self {
         metrics.requests.hold_to(slo);
         Self {
+            queued: metrics.requests.queued(),
             metrics: Arc::new(metrics),
             journal: Journal::default(),
             finished: FinishedRequests::default(),
+            demand: Demand::default(),
             slo,
             plan: ArcSwapOption::empty(),
             request_log: None,

@@ -3,6 +3,7 @@
 //! Role and lifecycle state live in the snapshot ([`WorkerSet`]); live counters live in the shared [`Worker`]. A role
 //! change is a new snapshot and loses no counter.
 
+mod bootstrap;
 mod breaker;
 mod gate;
 mod registry;
@@ -17,6 +18,7 @@ mod atomic {
     pub(crate) use std::sync::atomic::{AtomicU32, Ordering};
 }
 
+pub use bootstrap::{Bootstrap, spellings};
 pub use breaker::{Breaker, BreakerState, Transition};
 pub use gate::Gate;
 pub use registry::{AddError, Change, Notice, WorkerRegistry};
@@ -24,6 +26,4 @@ pub use report::LoadReport;
 pub use set::{FleetLatencies, Member, RoleView, WorkerSet};
 pub use stats::WorkerStats;
 pub use window::{Latencies, LatencyWindow};
-pub use worker::{
-    Bootstrap, Ticket, Worker, WorkerMetadata, WorkerSpec, WorkerUrl, WorkerUrlError,
-};
+pub use worker::{Ticket, Worker, WorkerMetadata, WorkerSpec, WorkerUrl, WorkerUrlError};

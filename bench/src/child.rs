@@ -118,6 +118,11 @@ impl Child {
         cpu::of(self.pid)
     }
 
+    /// Ends it at once, as a crash does.
+    pub async fn kill(&mut self) -> Result<(), ChildError> {
+        self.process.kill().await.map_err(ChildError::NotAwaited)
+    }
+
     /// Tells it to end, and waits for it.
     pub async fn stop(mut self) -> Result<ExitStatus, ChildError> {
         kill_process(self.pid, Signal::TERM).map_err(ChildError::NotTold)?;

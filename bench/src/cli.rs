@@ -1,12 +1,16 @@
 //! The command line.
 
+mod load;
 mod telemetry;
 
+pub use load::LoadArgs;
 pub use telemetry::{AccuracyArgs, CostArgs};
 
 use crate::{
     fit::cli::{FitArgs, FitError},
-    load::{self, Endpoints, Load, Streaming},
+    load::LoadError,
+    replay::{ReplayArgs, ReplayError},
+    role_changes::{RoleChangesArgs, RunError},
     scenario::{ScenarioError, cli::SimArgs},
     serve::{self, Served, StartError},
     study::cli::{SeedTableArgs, SeedTableError},
@@ -14,7 +18,7 @@ use crate::{
     what_if::cli::{WhatIfArgs, WhatIfError},
 };
 use clap::{Args, Parser, Subcommand};
-use simulated_worker::{Config, Role, Rule, Timing};
+use simulated_worker::{Config, Role, Rule, Timing, TransferBackend};
 use std::{fmt, io, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -45,6 +49,10 @@ pub enum Command {
     SeedTable(SeedTableArgs),
     /// Estimate a model's parameters from benchmark results or from workers' counters
     Fit(FitArgs),
+    /// Make the decisions of a router's --decision-log again
+    ReplayDecisions(ReplayArgs),
+    /// Change the roles of workers under load, with crashes in between (Linux)
+    RoleChanges(RoleChangesArgs),
 }
 
 /// Why a command could not do its work.
@@ -52,12 +60,14 @@ pub enum Command {
 pub enum CliError {
     Start(StartError),
     Signals(io::Error),
-    Load(load::LoadError),
+    Load(LoadError),
     Measure(MeasureError),
     Scenario(ScenarioError),
     WhatIf(WhatIfError),
     SeedTable(SeedTableError),
     Fit(FitError),
+    Replay(ReplayError),
+    RoleChanges(RunError),
 }
 
 impl fmt::Display for CliError {
@@ -71,6 +81,8 @@ impl fmt::Display for CliError {
             Self::WhatIf(error) => error.fmt(f),
             Self::SeedTable(error) => error.fmt(f),
             Self::Fit(error) => error.fmt(f),
+            Self::Replay(error) => error.fmt(f),
+            Self::RoleChanges(error) => error.fmt(f),
         }
     }
 }
@@ -107,6 +119,12 @@ struct Behaviour {
     /// Accept POST /pd_role_switch; every worker then has a bootstrap server
     #[arg(long)]
     enable_pd_role_switch: bool,
+    /// What carries the KV: only mooncake and mori can change roles
+    #[arg(long, value_name = "BACKEND", default_value = TransferBackend::default().as_str())]
+    disaggregation_transfer_backend: TransferBackend,
+    /// How long a role switch takes [default: 0.5, or 0 with --zero-delay]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    role_switch_seconds: Option<Duration>,
     /// How long an orphaned request is kept (SGLang: 300)
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     orphan_timeout: u64,
@@ -114,7 +132,8 @@ struct Behaviour {
     ///
     /// Kinds: refuse (status, retry_after_s), stall_before_head (stall_ms), stall_mid_stream (after_tokens,
     /// stall_ms), reset_before_head, reset_mid_stream (after_tokens), cut_short (after_tokens), error_event
-    /// (after_tokens), slow (factor), wrong_role (role), unready, bootstrap_dead. Each takes probability and limit.
+    /// (after_tokens), slow (factor), wrong_role (role), unready, bootstrap_dead,
+    /// switch_fails (safe_to_restore). Each takes probability and limit.
     /// They can be changed while the worker serves: POST /simulated/faults.
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Rule>,
@@ -134,6 +153,9 @@ impl Behaviour {
                 ..Config::default()
             }
         };
+        if let Some(duration) = self.role_switch_seconds {
+            timed.role_switch = duration;
+        }
         if let Some(most) = self.max_running_requests {
             timed.timing.model.decode.max_running = most;
         }
@@ -142,6 +164,7 @@ impl Behaviour {
             port,
             bootstrap_port,
             model: self.model.clone(),
+            transfer_backend: self.disaggregation_transfer_backend,
             stream_interval: self.stream_interval,
             context_length: self.context_length,
             prefix_cache: self.enable_prefix_cache,
@@ -153,6 +176,11 @@ impl Behaviour {
             ..timed
         }
     }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 #[derive(Args)]
@@ -179,7 +207,16 @@ impl WorkerArgs {
         for worker in served.workers() {
             println!("{}", serve::introduction(worker));
         }
-        serve_until_told(served).await
+        let Some(worker) = served.workers().first().cloned() else {
+            unreachable!("one was started");
+        };
+        tokio::select! {
+            ended = serve_until_told(served) => ended,
+            () = worker.crashed() => {
+                eprintln!("Scheduler hit an exception: pool memory leak detected");
+                Ok(ExitCode::FAILURE)
+            }
+        }
     }
 }
 
@@ -237,90 +274,6 @@ async fn serve_until_told(served: Served) -> Result<ExitCode, CliError> {
         _ = interrupt.recv() => {}
     }
     Ok(ExitCode::SUCCESS)
-}
-
-#[derive(Args)]
-pub struct LoadArgs {
-    /// Where to send requests (plain http)
-    #[arg(long, default_value = "http://127.0.0.1:8000")]
-    url: String,
-    /// Endpoint; mixed takes turns
-    #[arg(long, value_enum, default_value_t = Endpoints::Mixed)]
-    endpoint: Endpoints,
-    /// Requests to send
-    #[arg(long, value_name = "N", default_value_t = 2000)]
-    requests: u64,
-    /// Stop sending after this long, even if requests are left
-    #[arg(long, value_name = "SECONDS")]
-    duration: Option<f64>,
-    /// Requests in flight at any time
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    concurrency: u32,
-    /// Stream every answer
-    #[arg(long)]
-    stream: bool,
-    /// Stream no answer
-    #[arg(long, conflicts_with = "stream")]
-    no_stream: bool,
-    /// Stream every second answer (the default)
-    #[arg(long, conflicts_with_all = ["stream", "no_stream"])]
-    mixed: bool,
-    /// Prompt length
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    prompt_tokens: u64,
-    /// Answer length
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    output_tokens: u32,
-    /// Ask the OpenAI endpoints for usage in every chunk: ITL is then by tokens, else by chunks
-    #[arg(long)]
-    continuous_usage: bool,
-    /// Model to name in the requests
-    #[arg(long, default_value = "simulated")]
-    model: String,
-    /// Give a request up after this long
-    #[arg(long, value_name = "SECONDS", default_value_t = 600.0)]
-    request_timeout: f64,
-    /// Seed of the prompts
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Print the summary as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl LoadArgs {
-    pub async fn run(self) -> Result<ExitCode, CliError> {
-        let load = Load {
-            url: self.url,
-            endpoints: self.endpoint,
-            requests: self.requests,
-            duration: self.duration.map(Duration::from_secs_f64),
-            concurrency: self.concurrency,
-            streaming: match (self.stream, self.no_stream) {
-                (true, _) => Streaming::Always,
-                (false, true) => Streaming::Never,
-                (false, false) => Streaming::EverySecond,
-            },
-            prompt_tokens: self.prompt_tokens,
-            output_tokens: self.output_tokens,
-            continuous_usage: self.continuous_usage,
-            model: self.model,
-            request_timeout: Duration::from_secs_f64(self.request_timeout),
-            seed: self.seed,
-            progress: true,
-        };
-        let report = load::run(load).await.map_err(CliError::Load)?;
-        if self.json {
-            println!("{}", report.to_json());
-        } else {
-            println!("{report}");
-        }
-        Ok(if report.is_flawless() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
-    }
 }
 
 #[cfg(test)]

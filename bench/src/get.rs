@@ -1,8 +1,8 @@
-//! A GET whose answer is a short text.
+//! A GET or a POST whose answer is a short text.
 
 use bytes::Bytes;
-use http::{StatusCode, Uri, uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{Request, StatusCode, Uri, header, uri};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::{
     client::legacy::{self, Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -37,7 +37,7 @@ impl fmt::Display for GetError {
 impl Error for GetError {}
 
 pub(crate) struct Getter {
-    http: Client<HttpConnector, Empty<Bytes>>,
+    http: Client<HttpConnector, Full<Bytes>>,
 }
 
 impl Getter {
@@ -50,7 +50,25 @@ impl Getter {
     /// The body of a successful answer.
     pub(crate) async fn get(&self, url: &str) -> Result<String, GetError> {
         let url: Uri = url.parse().map_err(GetError::Url)?;
-        let response = self.http.get(url).await.map_err(GetError::NoAnswer)?;
+        self.text(Request::get(url), Bytes::new()).await
+    }
+
+    /// The same of a POST with a JSON body.
+    pub(crate) async fn post_json(&self, url: &str, body: String) -> Result<String, GetError> {
+        let url: Uri = url.parse().map_err(GetError::Url)?;
+        let request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
+        self.text(request, body.into()).await
+    }
+
+    async fn text(&self, request: http::request::Builder, body: Bytes) -> Result<String, GetError> {
+        let request = request
+            .body(Full::new(body))
+            .expect("the URL was parsed and the header is a good one");
+        let response = self
+            .http
+            .request(request)
+            .await
+            .map_err(GetError::NoAnswer)?;
         let status = response.status();
         if !status.is_success() {
             return Err(GetError::Status(status));

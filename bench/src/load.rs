@@ -26,6 +26,7 @@ use std::{
 };
 use tally::Tally;
 use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 /// Which endpoints get requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -57,6 +58,8 @@ pub struct Load {
     pub streaming: Streaming,
     pub prompt_tokens: u64,
     pub output_tokens: u32,
+    /// Other lengths, by turns with these.
+    pub alternate: Option<Alternate>,
     /// Ask the OpenAI endpoints for usage in every chunk, so that tokens can be counted and not only chunks.
     pub continuous_usage: bool,
     pub model: String,
@@ -64,6 +67,29 @@ pub struct Load {
     pub seed: u64,
     /// Whether to show progress on a terminal.
     pub progress: bool,
+    /// Ends the load early: what was asked is still waited for.
+    pub stop: CancellationToken,
+}
+
+/// Lengths that take turns with those of the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alternate {
+    pub prompt_tokens: u64,
+    pub output_tokens: u32,
+    /// How long each of the two takes its turn.
+    pub phase: Duration,
+}
+
+impl Load {
+    /// Tokens of prompt and answer of a request that is sent so long after the first.
+    fn lengths(&self, since_start: Duration) -> (u64, u32) {
+        match self.alternate {
+            Some(other) if (since_start.div_duration_f64(other.phase) as u64) % 2 == 1 => {
+                (other.prompt_tokens, other.output_tokens)
+            }
+            Some(_) | None => (self.prompt_tokens, self.output_tokens),
+        }
+    }
 }
 
 impl Default for Load {
@@ -77,14 +103,19 @@ impl Default for Load {
             streaming: Streaming::EverySecond,
             prompt_tokens: 128,
             output_tokens: 32,
+            alternate: None,
             continuous_usage: false,
             model: "simulated".into(),
             request_timeout: Duration::from_mins(10),
             seed: 0,
             progress: false,
+            stop: CancellationToken::new(),
         }
     }
 }
+
+/// A client that found nobody waits, so that a server which is started anew isn't met by a storm.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where the clients stand, for all of them to see.
 struct Shared {
@@ -92,6 +123,7 @@ struct Shared {
     client: Client,
     next: AtomicU64,
     done: AtomicU64,
+    began: Instant,
     ends: Option<Instant>,
 }
 
@@ -103,6 +135,7 @@ pub async fn run(load: Load) -> Result<Report, LoadError> {
         client: Client::new(&load.url)?,
         next: AtomicU64::new(0),
         done: AtomicU64::new(0),
+        began,
         ends: load.duration.map(|duration| began + duration),
         load,
     });
@@ -127,18 +160,25 @@ pub async fn run(load: Load) -> Result<Report, LoadError> {
 async fn one_client(shared: Arc<Shared>) -> Tally {
     let mut tally = Tally::new();
     while let Some(number) = shared.take() {
-        let question = Question::new(&shared.load, number);
+        let lengths = shared.load.lengths(shared.began.elapsed());
+        let question = Question::new(&shared.load, lengths, number);
         let asked = shared.client.ask(&question);
         let asked = tokio::time::timeout(shared.load.request_timeout, asked).await;
-        tally.count(asked.unwrap_or(Err(Failure::Timeout)), number);
+        let asked = asked.unwrap_or(Err(Failure::Timeout));
+        let unreachable = matches!(asked, Err(Failure::Connection));
+        tally.count(asked, number);
         shared.done.fetch_add(1, Ordering::Relaxed);
+        if unreachable {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
     tally
 }
 
 impl Shared {
     fn take(&self) -> Option<u64> {
-        if self.ends.is_some_and(|ends| Instant::now() >= ends) {
+        let ended = self.ends.is_some_and(|ends| Instant::now() >= ends);
+        if ended || self.load.stop.is_cancelled() {
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);

@@ -16,6 +16,8 @@ async fn main() -> ExitCode {
         Command::SeedTable(args) => args.run().map_err(CliError::SeedTable),
         Command::Fit(args) => args.run().map_err(CliError::Fit),
         Command::WhatIf(args) => args.run().map_err(CliError::WhatIf),
+        Command::ReplayDecisions(args) => args.run().map_err(CliError::Replay),
+        Command::RoleChanges(args) => args.run().await.map_err(CliError::RoleChanges),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("pd-bench: {error}");

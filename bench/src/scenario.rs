@@ -14,11 +14,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use policies::ratio::Split;
+use policies::ratio::{BadSplit, Split};
 
 use crate::{
     sim::{Setup, Slo},
-    split::BadSplit,
     workload::{WorkloadError, WorkloadSpec},
 };
 
@@ -111,7 +110,7 @@ impl fmt::Display for ValueError {
             Self::UnknownWorker { worker, split } => write!(
                 f,
                 "failures.worker: {worker} is not in {}, which counts from 0",
-                crate::split::name(*split)
+                split
             ),
         }
     }

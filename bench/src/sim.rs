@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use policies::model::WorkerModel;
 use policies::queue::QueueOrder;
-use policies::ratio::{ControllerSettings, GuardrailSettings, ThresholdSettings};
+use policies::ratio::{GuardrailSettings, PlannerSettings};
 use policies::route::PolicyKind;
 use policies::time::Timestamp;
 use policies::worker::Role;
@@ -70,17 +70,10 @@ pub enum Dispatch {
 /// A planner, asked once a second.
 #[derive(Debug, Clone)]
 pub struct Control {
-    pub planner: PlannerKind,
+    pub planner: PlannerSettings,
     pub guardrails: GuardrailSettings,
     /// How long a worker is away when its role is changed.
     pub dark: Duration,
-}
-
-/// Which planner, and its settings.
-#[derive(Debug, Clone)]
-pub enum PlannerKind {
-    Threshold(ThresholdSettings),
-    Controller(ControllerSettings),
 }
 
 /// What a request is held to: it is good when both hold.

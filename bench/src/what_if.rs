@@ -22,7 +22,6 @@ use rayon::prelude::*;
 use crate::{
     scenario::{Figures, Progress},
     sim::{self, Dispatch, RoleChange, Setup, Slo},
-    split,
     workload::Workload,
 };
 
@@ -61,7 +60,7 @@ const RATES: [f64; 8] = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0];
 
 /// Simulates everything that the answer needs.
 pub fn answer(question: &Question, workload: &Workload, progress: Progress) -> Answer {
-    let splits = split::all(question.fleet.workers);
+    let splits = Split::all(question.fleet.workers);
     let schedules = schedule::candidates(question, workload);
     let runs = splits.len() * RATES.len() + schedules.len() * question.dark.len();
     let bar = progress.bar(runs);

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use pd_bench::sim::{Control, Dispatch, PlannerKind, Setup, run};
+use pd_bench::sim::{Control, Dispatch, Setup, run};
 use pd_bench::workload::{Job, Workload};
 use policies::model::WorkerModel;
 use policies::queue::QueueOrder;
-use policies::ratio::{ControllerSettings, GuardrailSettings, Need, Split, ThresholdSettings};
+use policies::ratio::{
+    ControllerSettings, GuardrailSettings, Need, PlannerSettings, Split, ThresholdSettings,
+};
 use policies::time::Timestamp;
 
 /// Prompt-heavy and answer-heavy traffic by turns, `phase` seconds each, at `load` of what the best split of each can.
@@ -46,7 +48,11 @@ fn phases(model: &WorkerModel, load: f64, phase: f64, total: f64) -> Workload {
     Workload::Open { arrivals }
 }
 
-fn attained(workload: &Workload, split: (u32, u32), planner: Option<PlannerKind>) -> (f64, u32) {
+fn attained(
+    workload: &Workload,
+    split: (u32, u32),
+    planner: Option<PlannerSettings>,
+) -> (f64, u32) {
     let dark = Duration::from_secs(30);
     let setup = Setup {
         prefill_policy: policies::route::PolicyKind::PowerOfTwo,
@@ -68,15 +74,15 @@ fn attained(workload: &Workload, split: (u32, u32), planner: Option<PlannerKind>
     (outcome.attainment(&setup.slo), moves.sum())
 }
 
-fn controller() -> PlannerKind {
-    PlannerKind::Controller(ControllerSettings::default())
+fn controller() -> PlannerSettings {
+    PlannerSettings::Controller(ControllerSettings::default())
 }
 
 #[test]
 fn the_controller_beats_every_fixed_split_and_the_thresholds_where_the_mix_shifts() {
     let workload = phases(&WorkerModel::default(), 0.76, 300.0, 1_800.0);
     let fixed = [(1, 3), (2, 2), (3, 1)].map(|split| attained(&workload, split, None).0);
-    let threshold = PlannerKind::Threshold(ThresholdSettings::default());
+    let threshold = PlannerSettings::Threshold(ThresholdSettings::default());
     let (by_thresholds, _) = attained(&workload, (2, 2), Some(threshold));
     let (controlled, moves) = attained(&workload, (2, 2), Some(controller()));
     let best_fixed = fixed.into_iter().fold(0.0, f64::max);

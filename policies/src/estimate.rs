@@ -6,6 +6,7 @@
 //! feels it.
 
 mod class;
+pub mod sparse;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 //! target has passed. Fresh-first takes those that can still meet their target before those that can't, so that the
 //! overload is borne by the requests that it has cost their target already, and not by all that follow.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,23 +21,45 @@ pub enum QueueOrder {
     FreshFirst,
 }
 
-/// Requests that wait, each with the same target for its time to first token.
+impl QueueOrder {
+    pub const ALL: [Self; 2] = [Self::FreshFirst, Self::Fifo];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fifo => "fifo",
+            Self::FreshFirst => "fresh_first",
+        }
+    }
+}
+
+/// Where a request stands: those that arrived earlier come first, and of those that arrived together the one that was
+/// added first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    arrived: Timestamp,
+    number: u64,
+}
+
+/// Requests that wait, each with the same target for its time to first token. No operation costs more than the
+/// logarithm of their number, a move from the fresh to the late once for each request apart.
 #[derive(Debug, Clone)]
 pub struct WaitQueue<T> {
     order: QueueOrder,
     target: Duration,
-    fresh: VecDeque<(Timestamp, T)>,
-    late: VecDeque<(Timestamp, T)>,
+    added: u64,
+    fresh: BTreeMap<Place, T>,
+    late: BTreeMap<Place, T>,
 }
 
 impl<T> WaitQueue<T> {
     /// `target` is the time to first token that a request is to have.
-    pub fn new(order: QueueOrder, target: Duration) -> Self {
+    pub const fn new(order: QueueOrder, target: Duration) -> Self {
         Self {
             order,
             target,
-            fresh: VecDeque::new(),
-            late: VecDeque::new(),
+            added: 0,
+            fresh: BTreeMap::new(),
+            late: BTreeMap::new(),
         }
     }
 
@@ -49,23 +71,42 @@ impl<T> WaitQueue<T> {
         self.fresh.is_empty() && self.late.is_empty()
     }
 
-    /// Adds a request that arrived at `arrived`, which is not before that of any added earlier.
-    pub fn push(&mut self, arrived: Timestamp, request: T) {
-        self.fresh.push_back((arrived, request));
+    /// Adds a request that arrived at `arrived`: one that comes back after a failure keeps the moment of its arrival.
+    pub fn push(&mut self, arrived: Timestamp, request: T) -> Place {
+        let place = Place {
+            arrived,
+            number: self.added,
+        };
+        self.added += 1;
+        self.fresh.insert(place, request);
+        place
+    }
+
+    /// Takes out the request at `place`, wherever it stands; `None` where it has been taken.
+    pub fn remove(&mut self, place: Place) -> Option<T> {
+        self.fresh
+            .remove(&place)
+            .or_else(|| self.late.remove(&place))
     }
 
     /// Takes the next request at `now`, where the first token comes `lead` after a request is taken.
     pub fn pop(&mut self, now: Timestamp, lead: Duration) -> Option<T> {
         self.settle(now, lead);
-        let (_, request) = self.fresh.pop_front().or_else(|| self.late.pop_front())?;
+        let (_, request) = self.fresh.pop_first().or_else(|| self.late.pop_first())?;
         Some(request)
     }
 
     /// The request that [`Self::pop`] would take.
-    pub fn peek(&mut self, now: Timestamp, lead: Duration) -> Option<&T> {
+    pub fn peek(&mut self, now: Timestamp, lead: Duration) -> Option<(Place, &T)> {
         self.settle(now, lead);
-        let (_, request) = self.fresh.front().or_else(|| self.late.front())?;
-        Some(request)
+        self.first()
+    }
+
+    /// The request that was next when the queue was last looked at.
+    pub fn first(&self) -> Option<(Place, &T)> {
+        let first = self.fresh.first_key_value();
+        let (place, request) = first.or_else(|| self.late.first_key_value())?;
+        Some((*place, request))
     }
 
     /// Moves those that have become late. They are in the order of their arrival, so the first that isn't late ends it.
@@ -73,10 +114,11 @@ impl<T> WaitQueue<T> {
         if self.order == QueueOrder::Fifo {
             return;
         }
-        while let Some((arrived, _)) = self.fresh.front()
-            && now.since(*arrived) + lead > self.target
+        while let Some(first) = self.fresh.first_entry()
+            && now.since(first.key().arrived) + lead > self.target
         {
-            self.late.extend(self.fresh.pop_front());
+            let (place, request) = first.remove_entry();
+            self.late.insert(place, request);
         }
     }
 }
@@ -131,9 +173,40 @@ mod tests {
     #[test]
     fn what_is_peeked_is_what_is_popped() {
         let mut queue = queue(QueueOrder::FreshFirst);
-        while let Some(&next) = queue.peek(at(2_600), Duration::ZERO) {
+        while let Some((_, &next)) = queue.peek(at(2_600), Duration::ZERO) {
+            assert_eq!(queue.first().map(|(_, &first)| first), Some(next));
             assert_eq!(queue.pop(at(2_600), Duration::ZERO), Some(next));
         }
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn one_that_leaves_is_gone_and_moves_nobody() {
+        let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET);
+        let places = [0, 500, 1_000].map(|millis| queue.push(at(millis), millis));
+        queue.peek(at(2_100), Duration::ZERO);
+        assert_eq!(queue.remove(places[0]), Some(0), "a late one");
+        assert_eq!(queue.remove(places[1]), Some(500), "a fresh one");
+        assert_eq!(queue.remove(places[1]), None, "twice");
+        assert_eq!(drain(queue, at(2_100), Duration::ZERO), [1_000]);
+    }
+
+    #[test]
+    fn one_that_comes_back_stands_where_it_arrived() {
+        for order in [QueueOrder::Fifo, QueueOrder::FreshFirst] {
+            let mut queue = queue(order);
+            queue.push(at(700), 700);
+            let taken = drain(queue, at(1_600), Duration::ZERO);
+            assert_eq!(taken, [0, 500, 700, 1_000, 1_500], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn of_those_that_arrive_together_the_first_added_is_the_first_taken() {
+        let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET);
+        for number in 0..4 {
+            queue.push(at(1_000), number);
+        }
+        assert_eq!(drain(queue, at(9_000), Duration::ZERO), [0, 1, 2, 3]);
     }
 }

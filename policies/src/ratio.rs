@@ -6,12 +6,17 @@
 mod controller;
 mod fixed;
 mod guardrails;
+pub mod journal;
 mod need;
 mod outlook;
+mod planner;
 mod regimes;
+mod split;
 mod threshold;
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::estimate::Traffic;
 use crate::model::WorkerModel;
@@ -22,6 +27,8 @@ pub use controller::{Controller, ControllerSettings};
 pub use fixed::FixedRatio;
 pub use guardrails::{Guarded, GuardrailSettings};
 pub use need::Need;
+pub use planner::PlannerSettings;
+pub use split::{BadSplit, MOST_WORKERS, Split};
 pub use threshold::{Threshold, ThresholdSettings};
 
 /// Decides about the ratio. It has no clock and no randomness of its own, so that the same looks give the same plans.
@@ -29,58 +36,14 @@ pub trait Planner {
     fn plan(&mut self, now: Timestamp, seen: &Observation) -> Plan;
 }
 
-/// Workers by role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Split {
-    pub prefill: u32,
-    pub decode: u32,
-}
-
-impl Split {
-    /// With a worker of `donor` in the other role; `None` where it has none.
-    pub fn moved(self, donor: Role) -> Option<Self> {
-        let without = self.without(donor)?;
-        Some(match donor {
-            Role::Prefill | Role::Regular => Self {
-                decode: without.decode + 1,
-                ..without
-            },
-            Role::Decode => Self {
-                prefill: without.prefill + 1,
-                ..without
-            },
-        })
-    }
-
-    /// With a worker of `donor` gone.
-    pub fn without(self, donor: Role) -> Option<Self> {
-        Some(match donor {
-            Role::Prefill | Role::Regular => Self {
-                prefill: self.prefill.checked_sub(1)?,
-                ..self
-            },
-            Role::Decode => Self {
-                decode: self.decode.checked_sub(1)?,
-                ..self
-            },
-        })
-    }
-
-    /// Moves from one to the other.
-    pub fn distance(self, other: Self) -> u32 {
-        self.prefill.abs_diff(other.prefill)
-    }
-
-    pub const fn of(self, role: Role) -> u32 {
-        match role {
-            Role::Prefill | Role::Regular => self.prefill,
-            Role::Decode => self.decode,
-        }
+impl<P: Planner + ?Sized> Planner for Box<P> {
+    fn plan(&mut self, now: Timestamp, seen: &Observation) -> Plan {
+        (**self).plan(now, seen)
     }
 }
 
 /// What requests ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Demand {
     pub requests_per_second: f64,
     /// Mean lengths in tokens.
@@ -89,7 +52,7 @@ pub struct Demand {
 }
 
 /// What the workers are doing.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Activity {
     /// Share of the time in which prefill workers computed, 0 to 1, their mean. `None` without two reports to compare.
     pub prefill_busy: Option<f64>,
@@ -99,7 +62,7 @@ pub struct Activity {
 }
 
 /// What one serving worker has in hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerLoad {
     pub role: Role,
     /// Prompt tokens before it.
@@ -111,13 +74,14 @@ pub struct WorkerLoad {
 }
 
 /// Everything that a decision may depend on.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Observation {
     /// Workers that serve.
     pub split: Split,
     pub demand: Demand,
     pub activity: Activity,
     /// What came and ended since the last look.
+    #[serde(with = "crate::estimate::sparse")]
     pub traffic: Traffic,
     /// Prompt tokens of the requests that wait in the router.
     pub queued_prompt_tokens: u64,
@@ -129,9 +93,45 @@ pub struct Observation {
     pub moving: bool,
     /// Workers that should serve and don't: unhealthy, starting or failed.
     pub missing: u32,
+    /// Whose workers can be moved at all.
+    pub movable: Movable,
+    /// The split that an operator asked for.
+    pub pinned: Option<Split>,
+    /// Since a move ended in failure; `None` where none did.
+    pub since_failed_move: Option<Duration>,
+    /// How long a worker is away when its role is changed, without its drain; `None` before there was a move to tell.
+    pub away: Option<Duration>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether there is a worker of a role whose role can be changed: one that was given by its URL alone can only be
+/// where it offers a switch in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Movable {
+    pub prefill: bool,
+    pub decode: bool,
+}
+
+impl Default for Movable {
+    fn default() -> Self {
+        Self {
+            prefill: true,
+            decode: true,
+        }
+    }
+}
+
+impl Movable {
+    pub const fn of(self, role: Role) -> bool {
+        match role {
+            Role::Prefill => self.prefill,
+            Role::Decode => self.decode,
+            Role::Regular => false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Leave the split as it is.
     Hold,
@@ -153,7 +153,8 @@ impl Action {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The split is not to be changed.
     FixedRatio,
@@ -183,10 +184,14 @@ pub enum Reason {
     LastWorker,
     /// A worker that should serve doesn't.
     WorkerMissing,
+    /// An operator asked for this split.
+    Pinned,
+    /// A move failed a while ago: somebody should look.
+    MoveFailed,
 }
 
 impl Reason {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::FixedRatio,
         Self::NoDemand,
         Self::StaleReadings,
@@ -201,6 +206,8 @@ impl Reason {
         Self::BudgetSpent,
         Self::LastWorker,
         Self::WorkerMissing,
+        Self::Pinned,
+        Self::MoveFailed,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -219,6 +226,34 @@ impl Reason {
             Self::BudgetSpent => "budget_spent",
             Self::LastWorker => "last_worker",
             Self::WorkerMissing => "worker_missing",
+            Self::Pinned => "pinned",
+            Self::MoveFailed => "move_failed",
+        }
+    }
+
+    /// The same in a sentence.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::FixedRatio => "the split is not to be changed",
+            Self::NoDemand => "no request ended lately: there is nothing to plan for",
+            Self::StaleReadings => {
+                "a worker has not reported its load lately: there is nothing to plan with"
+            }
+            Self::RoleUnserved => "a role has no serving worker",
+            Self::Sufficient => "the split is good enough for what comes",
+            Self::NotWorthIt => {
+                "a better split would not gain, while the mix lasts, what getting there costs"
+            }
+            Self::Confirming => "a move would pay; the next look has to agree",
+            Self::PrefillShort => "prefill can't keep up, and decode can give a worker",
+            Self::DecodeShort => "decode can't keep up, and prefill can give a worker",
+            Self::Moving => "a move is under way",
+            Self::Cooldown => "the last move was a short while ago",
+            Self::BudgetSpent => "as many moves as may were made this hour",
+            Self::LastWorker => "the move would leave a role without a worker",
+            Self::WorkerMissing => "a worker that should serve doesn't",
+            Self::Pinned => "an operator asked for this split",
+            Self::MoveFailed => "a move failed a while ago: look at that worker",
         }
     }
 }
@@ -246,7 +281,7 @@ impl ControllerState {
 }
 
 /// Share of each role's capacity: 1 is all of it, more can't be kept up with.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Utilisation {
     pub prefill: f64,
     pub decode: f64,
@@ -260,7 +295,7 @@ impl Utilisation {
 }
 
 /// A decision.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub action: Action,
     pub reason: Reason,
@@ -280,9 +315,13 @@ impl Plan {
     pub const fn state(&self) -> ControllerState {
         match (self.action, self.reason) {
             (Action::Move, _) | (_, Reason::Moving) => ControllerState::Moving,
-            (_, Reason::StaleReadings | Reason::RoleUnserved | Reason::WorkerMissing) => {
-                ControllerState::Frozen
-            }
+            (
+                _,
+                Reason::StaleReadings
+                | Reason::RoleUnserved
+                | Reason::WorkerMissing
+                | Reason::MoveFailed,
+            ) => ControllerState::Frozen,
             (Action::Hold | Action::Advise, _) => ControllerState::Holding,
         }
     }

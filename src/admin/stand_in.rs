@@ -99,6 +99,7 @@ impl Bench {
             metrics: Arc::new(Metrics::default()),
             config: Arc::new(config),
             removals,
+            steering: None,
         };
         Self {
             state,

@@ -276,6 +276,7 @@ mod tests {
                 metrics: crate::telemetry::Metrics::default().into(),
                 config,
                 removals,
+                steering: None,
             };
             let (ticket, uuid) = (worker.enter().unwrap(), worker.uuid);
             Self {

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use policies::model::WorkerModel;
-use policies::ratio::FixedRatio;
 use policies::worker::WorkerId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::control::{Fleet, health, loads, ratio, removal};
+use crate::control::{Fleet, health, loads, removal};
 use crate::proxy::{Proxy, abort};
 
 /// What the background tasks are sent.
@@ -23,6 +20,7 @@ pub(super) struct Inboxes {
 /// Starts what runs beside the requests, on `tasks` and until `cancel`.
 pub(super) fn start(
     proxy: &Proxy,
+    fleet: Fleet,
     inboxes: Inboxes,
     tasks: &mut JoinSet<()>,
     cancel: &CancellationToken,
@@ -31,16 +29,8 @@ pub(super) fn start(
         config,
         registry,
         upstream,
-        clock,
-        telemetry,
         ..
     } = proxy;
-    let fleet = Fleet {
-        registry: Arc::clone(registry),
-        upstream: upstream.clone(),
-        clock: *clock,
-        metrics: Arc::clone(&telemetry.metrics),
-    };
     let health = config.health.clone();
     tasks.spawn(health::run(
         fleet.clone(),
@@ -49,35 +39,10 @@ pub(super) fn start(
         cancel.clone(),
     ));
     tasks.spawn(loads::run(fleet, health, cancel.clone()));
-    let registry = Arc::clone(registry);
     tasks.spawn(removal::run(
-        Arc::clone(&registry),
+        Arc::clone(registry),
         inboxes.removed,
         cancel.clone(),
     ));
     tasks.spawn(abort::run(upstream.clone(), inboxes.aborts, cancel.clone()));
-    if config.routing.ratio_controller {
-        let telemetry = Arc::clone(telemetry);
-        let planner = planner(config);
-        tasks.spawn(ratio::run(
-            registry,
-            telemetry,
-            *clock,
-            planner,
-            cancel.clone(),
-        ));
-    }
-}
-
-/// The planner of the ratio. Simulated workers take as many times the model's durations as they are told to.
-fn planner(config: &Config) -> FixedRatio {
-    let scale = config
-        .fleet
-        .simulate
-        .as_ref()
-        .map_or(1.0, |settings| settings.time_scale);
-    FixedRatio {
-        model: WorkerModel::default().scaled(scale),
-        itl_seconds: config.slo.itl.as_secs_f64(),
-    }
 }

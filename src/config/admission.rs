@@ -1,6 +1,4 @@
-//! How many requests are let in, and how many wait.
-
-use std::time::Duration;
+//! How many requests are let in.
 
 use clap::Args;
 
@@ -16,14 +14,6 @@ pub struct AdmissionSettings {
     /// Requests that run at once; -1 is no limit
     #[arg(long, value_name = "N", default_value = "-1", value_parser = parse::limit)]
     pub max_concurrent_requests: Limit,
-
-    /// Requests that wait when the limit is reached; 0 answers 429 at once
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse::whole::<usize>)]
-    pub queue_size: usize,
-
-    /// Seconds that a request waits at most
-    #[arg(id = "queue-timeout-secs", long, value_name = "SECS", default_value = "60", value_parser = parse::positive_seconds)]
-    pub queue_timeout: Duration,
 
     /// Requests that are let in per second [default: no limit]
     #[arg(id = "rate-limit-tokens-per-second", long, value_name = "N", value_parser = parse::count)]

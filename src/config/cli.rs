@@ -9,11 +9,13 @@ use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parse
 use super::admission::AdmissionSettings;
 use super::auth::AuthFlags;
 use super::breaker::BreakerSettings;
+use super::controller::RatioSettings;
 use super::error::{ConfigError, Source};
 use super::fleet::FleetFlags;
 use super::health::HealthSettings;
 use super::logging::LoggingSettings;
 use super::metrics::MetricsSettings;
+use super::queue::QueueFlags;
 use super::retry::RetryFlags;
 use super::routing::RoutingFlags;
 use super::server::ServerSettings;
@@ -37,9 +39,13 @@ pub(super) struct Flags {
     #[command(flatten)]
     pub(super) routing: RoutingFlags,
     #[command(flatten)]
+    pub(super) ratio: RatioSettings,
+    #[command(flatten)]
     pub(super) timeouts: TimeoutSettings,
     #[command(flatten)]
     pub(super) admission: AdmissionSettings,
+    #[command(flatten)]
+    pub(super) queue: QueueFlags,
     #[command(flatten)]
     pub(super) retry: RetryFlags,
     #[command(flatten)]

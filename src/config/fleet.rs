@@ -4,6 +4,7 @@
 //! (`FleetSettings`) are two types.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
@@ -46,6 +47,10 @@ pub struct SimulateSettings {
     /// How long simulated work takes compared with the measured hardware; 0.1 is ten times faster
     #[arg(id = "simulate-time-scale", long, value_name = "FACTOR", default_value = "1.0", value_parser = parse::positive_number)]
     pub time_scale: f64,
+
+    /// Seconds that a simulated worker is away when its role is changed, at a time scale of 1
+    #[arg(id = "simulate-role-change-secs", long, value_name = "SECS", default_value = "2", value_parser = parse::seconds)]
+    pub role_change: Duration,
 }
 
 #[derive(Debug, Clone, Args)]

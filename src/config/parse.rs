@@ -109,7 +109,7 @@ fn positive(duration: Duration) -> Result<Duration, BadValue> {
 }
 
 /// Finite, not negative.
-fn number(text: &str) -> Result<f64, BadValue> {
+pub(super) fn number(text: &str) -> Result<f64, BadValue> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
         Ok(_) | Err(_) => Err(BadValue::NotANumber),

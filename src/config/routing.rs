@@ -64,8 +64,9 @@ pub(super) struct RoutingFlags {
     )]
     eviction_interval: Duration,
 
+    // The peer abbreviates this to --max-t and --max-tr, and our --max-transitions must not make them ambiguous.
     /// cache_aware: how much prompt is remembered, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = defaults().max_tree_size, value_parser = parse::positive_size)]
+    #[arg(long, aliases = ["max-t", "max-tr"], value_name = "BYTES", default_value_t = defaults().max_tree_size, value_parser = parse::positive_size)]
     max_tree_size: usize,
 
     /// manual: seconds after which an unused routing key is forgotten

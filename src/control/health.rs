@@ -2,8 +2,8 @@
 //!
 //! It looks at the snapshot several times a second, starts the checks that are due (each a task of its own, at most one
 //! a worker) and turns their results into lifecycle events. A worker that drains, switches its role or is verified is
-//! left alone: its owner waits for it to be idle, and a check may make it generate. So is a failed one: only who
-//! relaunches it knows when it can be trusted again. A worker that never came up is not failed, it stays `Starting` and
+//! left alone: its owner waits for it to be idle, and a check may make it generate. A failed one is asked rarely: whoever
+//! runs it may have started it anew and told nobody. A worker that never came up is not failed, it stays `Starting` and
 //! is asked more rarely, so that one that comes late serves without anybody's help.
 
 mod watch;

@@ -41,6 +41,8 @@ pub(super) struct StandIn(Arc<Mutex<Script>>);
 #[derive(Debug, Default)]
 struct Script {
     replies: HashMap<String, Reply>,
+    /// What the next request to a path gets, before the replies.
+    once: HashMap<String, Reply>,
     /// Path, query and Authorization of every request.
     requests: Vec<(String, String, Option<String>)>,
 }
@@ -53,6 +55,12 @@ impl StandIn {
 
     pub(super) fn set(&self, path: &str, reply: Reply) {
         self.0.lock().replies.insert(path.to_owned(), reply);
+    }
+
+    /// The next request to `path` gets `first`, those after it `then`.
+    pub(super) fn then(&self, path: &str, first: Reply, then: Reply) {
+        self.set(path, then);
+        self.0.lock().once.insert(path.to_owned(), first);
     }
 
     /// How often `path` was asked.
@@ -90,6 +98,9 @@ impl StandIn {
             .map(|value| value.to_str().unwrap().to_owned());
         let mut script = self.0.lock();
         script.requests.push((path.to_owned(), query, key));
+        if let Some(reply) = script.once.remove(path) {
+            return reply;
+        }
         script
             .replies
             .get(path)

@@ -250,7 +250,7 @@ impl Fleet {
             goodput_per_s: samples.good_per_second(),
             attainment: samples.attainment(),
             in_flight: requests.totals().1,
-            queued: requests.queued.get(),
+            queued: i64::try_from(requests.queued().requests()).unwrap_or(i64::MAX),
             ttft: Quantiles::of(&ttft),
             itl: Quantiles::of(&itl),
         }

@@ -2,13 +2,11 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::waiting_room::WaitingRoom;
 use crate::config::AdmissionSettings;
 
 /// Why a request was not let in.
@@ -25,33 +23,26 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Admission {
     places: Option<Arc<Semaphore>>,
-    waiting: AtomicUsize,
-    /// The same for whoever looks.
-    queued: IntGauge,
-    queue_size: usize,
-    queue_timeout: Duration,
+    room: Arc<WaitingRoom>,
     rate: Option<DefaultDirectRateLimiter>,
 }
 
 impl Admission {
-    /// `queued` is kept at the number of requests that wait.
-    pub fn new(settings: &AdmissionSettings, queued: IntGauge) -> Self {
+    /// Those that find no place wait in `room`.
+    pub fn new(settings: &AdmissionSettings, room: Arc<WaitingRoom>) -> Self {
         let places = settings
             .max_concurrent_requests
             .map(|n| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS))));
         let rate = settings.rate_limit_per_second.and_then(NonZeroU32::new);
         Self {
             places,
-            waiting: AtomicUsize::new(0),
-            queued,
-            queue_size: settings.queue_size,
-            queue_timeout: settings.queue_timeout,
+            room,
             rate: rate.map(|per_second| RateLimiter::direct(Quota::per_second(per_second))),
         }
     }
 
     /// Lets a request in, waiting in line where the router is full. The permit is held until the request ends.
-    pub async fn admit(&self) -> Result<Option<OwnedSemaphorePermit>, Refused> {
+    pub async fn admit(&self, prompt_tokens: u32) -> Result<Option<OwnedSemaphorePermit>, Refused> {
         if self.rate.as_ref().is_some_and(|rate| rate.check().is_err()) {
             return Err(Refused::RateLimited);
         }
@@ -61,79 +52,60 @@ impl Admission {
         if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
             return Ok(Some(permit));
         }
-        let _waiting = Waiting::join(self).ok_or(Refused::QueueFull)?;
-        match tokio::time::timeout(self.queue_timeout, Arc::clone(places).acquire_owned()).await {
+        let _waiting = self.room.join(prompt_tokens).ok_or(Refused::QueueFull)?;
+        match tokio::time::timeout(self.room.patience, Arc::clone(places).acquire_owned()).await {
             Ok(permit) => Ok(Some(permit.expect("the semaphore is never closed"))),
             Err(_) => Err(Refused::TimedOut),
         }
     }
 }
 
-/// A place in the line, given back on drop: also when the client leaves it.
-struct Waiting<'a>(&'a Admission);
-
-impl<'a> Waiting<'a> {
-    fn join(admission: &'a Admission) -> Option<Self> {
-        let (line, longest) = (&admission.waiting, admission.queue_size);
-        let joined = line.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| {
-            (n < longest).then_some(n + 1)
-        });
-        joined.is_ok().then(|| {
-            admission.queued.inc();
-            Self(admission)
-        })
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.0.queued.dec();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::{Config, QueueSettings};
+    use crate::telemetry::Metrics;
 
-    fn gauge() -> IntGauge {
-        IntGauge::new("queued", "Requests that wait").unwrap()
-    }
-
-    fn admission(places: usize, queue_size: usize) -> Admission {
-        let settings = AdmissionSettings {
-            max_concurrent_requests: Some(places),
-            queue_size,
-            queue_timeout: Duration::from_secs(60),
-            rate_limit_per_second: None,
+    fn admission(settings: &AdmissionSettings, queue_size: usize) -> (Admission, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::default());
+        let queue = QueueSettings {
+            size: queue_size,
+            timeout: Duration::from_secs(60),
+            ..Config::default().queue
         };
-        Admission::new(&settings, gauge())
+        let room = WaitingRoom::new(&queue, metrics.requests.queued());
+        (Admission::new(settings, room), metrics)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_router_queues_then_refuses_then_gives_up() {
-        let admission = admission(1, 1);
-        let held = admission.admit().await.unwrap();
-        let look = async { admission.queued.get() };
-        let (second, third, queued) = tokio::join!(admission.admit(), admission.admit(), look);
-        assert_eq!(queued, 1);
-        assert_eq!(admission.queued.get(), 0);
+        let settings = AdmissionSettings {
+            max_concurrent_requests: Some(1),
+            rate_limit_per_second: None,
+        };
+        let (admission, metrics) = admission(&settings, 1);
+        let queued = metrics.requests.queued();
+        let held = admission.admit(7).await.unwrap();
+        let look = async { (queued.requests(), queued.prompt_tokens()) };
+        let (second, third, seen) = tokio::join!(admission.admit(8), admission.admit(9), look);
+        assert_eq!(seen, (1, 8));
+        assert_eq!((queued.requests(), queued.prompt_tokens()), (0, 0));
         assert_eq!(second.unwrap_err(), Refused::TimedOut);
         assert_eq!(third.unwrap_err(), Refused::QueueFull);
         drop(held);
-        assert!(admission.admit().await.unwrap().is_some());
+        assert!(admission.admit(0).await.unwrap().is_some());
     }
 
     #[tokio::test]
     async fn a_rate_limit_refuses_what_comes_too_fast() {
         let settings = AdmissionSettings {
             max_concurrent_requests: None,
-            queue_size: 0,
-            queue_timeout: Duration::from_secs(1),
             rate_limit_per_second: Some(1),
         };
-        let admission = Admission::new(&settings, gauge());
-        assert!(admission.admit().await.is_ok());
-        assert_eq!(admission.admit().await.unwrap_err(), Refused::RateLimited);
+        let (admission, _) = admission(&settings, 0);
+        assert!(admission.admit(0).await.is_ok());
+        assert_eq!(admission.admit(0).await.unwrap_err(), Refused::RateLimited);
     }
 }

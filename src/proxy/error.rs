@@ -109,11 +109,11 @@ fn refusal(refused: Refused) -> Response {
     let (status, message) = match refused {
         Refused::QueueFull => (
             StatusCode::TOO_MANY_REQUESTS,
-            "as many requests as may (--max-concurrent-requests, --queue-size) are in the router; try again later",
+            "as many requests as may (--queue-size) wait in the router; try again later",
         ),
         Refused::TimedOut => (
             StatusCode::REQUEST_TIMEOUT,
-            "no place came free within --queue-timeout-secs; try again later",
+            "the request waited in the router as long as it may (--queue-timeout-secs); try again later",
         ),
         Refused::RateLimited => (
             StatusCode::TOO_MANY_REQUESTS,

@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use policies::route::RouteRequest;
 use policies::worker::{Role, WorkerId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -17,6 +16,7 @@ use tokio::time::Instant;
 use super::abort::{AbortGuard, Aborter};
 use super::admission::Admission;
 use super::attempt::{Committed, Legs, serving_role};
+use super::binding::Workers;
 use super::bootstrap::{self, Pairing, Rid};
 use super::endpoint::Endpoint;
 use super::error::RouteError;
@@ -25,7 +25,8 @@ use super::headers;
 use super::leg::{Answer, HELD_ANSWER, Leg, Limits};
 use super::meter::StreamMeter;
 use super::outcome::Accepted;
-use super::pick::{Picked, Picker, Policies, Tried};
+use super::pick::{Picked, Policies, Tried};
+use super::queue::PrefillQueue;
 use super::relay::{Handover, Relay};
 use super::request::RequestView;
 use super::retry;
@@ -48,6 +49,8 @@ pub struct Proxy {
     pub telemetry: Arc<Telemetry>,
     pub traces: Traces,
     pub admission: Admission,
+    /// Where requests wait for a prefill worker with room; `None` where they are bound to one as they come.
+    pub queue: Option<Arc<PrefillQueue>>,
     pub aborter: Aborter,
     /// Workers to be checked at once: a leg could not reach them.
     pub suspects: mpsc::Sender<WorkerId>,
@@ -95,15 +98,15 @@ async fn handle(
 }
 
 /// A request that was understood and let in.
-struct Routed<'a> {
-    endpoint: Endpoint,
-    paired: bool,
-    headers: &'a HeaderMap,
-    body: &'a Bytes,
-    view: &'a RequestView<'a>,
-    model: &'a str,
-    prompt_tokens: u32,
-    traces: LegTraces,
+pub(super) struct Routed<'a> {
+    pub(super) endpoint: Endpoint,
+    pub(super) paired: bool,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a Bytes,
+    pub(super) view: &'a RequestView<'a>,
+    pub(super) model: &'a str,
+    pub(super) prompt_tokens: u32,
+    pub(super) traces: LegTraces,
 }
 
 impl Proxy {
@@ -125,8 +128,9 @@ impl Proxy {
         })?;
         let view = RequestView::parse(endpoint, &body).map_err(RouteError::Request)?;
         trace.model(view.model.as_deref());
+        let prompt_tokens = tokens::estimate(view.prompt);
         trace.queued();
-        let permit = self.admission.admit().await;
+        let permit = self.admission.admit(prompt_tokens).await;
         trace.queue_ended();
         self.telemetry.metrics.http.admitted(permit.is_ok());
         let permit = permit.map_err(RouteError::Refused)?;
@@ -142,7 +146,6 @@ impl Proxy {
             streamed: view.stream,
         };
         let model = Arc::clone(&labels.model);
-        let prompt_tokens = tokens::estimate(view.prompt);
         let mut accepted = Accepted::new(
             Arc::clone(&self.telemetry),
             self.clock,
@@ -161,7 +164,7 @@ impl Proxy {
             prompt_tokens,
             traces: trace.legs(),
         };
-        match self.with_retries(&routed).await {
+        match self.with_retries(&routed, &mut accepted, trace).await {
             Ok(committed) => {
                 accepted.traced(std::mem::take(trace));
                 Ok(self.respond(committed, accepted, &routed))
@@ -174,13 +177,21 @@ impl Proxy {
     }
 
     /// Attempts until one commits. Nothing has reached the client, so another pair may try from the beginning.
-    async fn with_retries(self: &Arc<Self>, routed: &Routed<'_>) -> Result<Committed, RouteError> {
+    async fn with_retries(
+        self: &Arc<Self>,
+        routed: &Routed<'_>,
+        accepted: &mut Accepted,
+        trace: &mut RequestTrace,
+    ) -> Result<Committed, RouteError> {
         let mut tried = Tried::new();
         let role = serving_role(routed.paired).as_str();
         let mut attempt = 0;
         loop {
-            let error = match self.attempt(routed, &tried, attempt + 1).await {
-                Ok(committed) => return Ok(committed),
+            let error = match self.workers_for(routed, &tried, accepted, trace).await {
+                Ok(workers) => match self.attempt(routed, workers, attempt + 1).await {
+                    Ok(committed) => return Ok(committed),
+                    Err(failure) => RouteError::Failed(failure),
+                },
                 Err(error) => error,
             };
             if let RouteError::Failed(failure) = &error {
@@ -205,46 +216,20 @@ impl Proxy {
     async fn attempt(
         &self,
         routed: &Routed<'_>,
-        tried: &Tried,
+        workers: Workers,
         number: u32,
-    ) -> Result<Committed, RouteError> {
-        let picker = Picker {
-            registry: &self.registry,
-            policies: &self.policies,
-            now: self.clock.now(),
-            load_interval: self.config.health.load_poll_interval,
-        };
-        let request = route_request(routed);
-        let (prefill, serving) = if routed.paired {
-            let (prefill, decode) = picker.pair(request, tried).map_err(RouteError::NoWorker)?;
-            (Some(prefill), decode)
-        } else {
-            (
-                None,
-                picker
-                    .one(Role::Regular, request, tried)
-                    .map_err(RouteError::NoWorker)?,
-            )
-        };
-        self.legs(routed, prefill, serving, number)
-            .run(&self.upstream)
-            .await
-            .map_err(RouteError::Failed)
+    ) -> Result<Committed, Failure> {
+        self.legs(routed, workers, number).run(&self.upstream).await
     }
 
     /// Both legs with their requests: the same headers and the same bytes.
-    fn legs(
-        &self,
-        routed: &Routed<'_>,
-        prefill: Option<Picked>,
-        serving: Picked,
-        attempt: u32,
-    ) -> Legs {
+    fn legs(&self, routed: &Routed<'_>, workers: Workers, attempt: u32) -> Legs {
+        let Workers { prefill, serving } = workers;
         let rid = Rid(fastrand::u128(..));
         let room = bootstrap::draw_room(fastrand::u64(..), routed.view.batch);
         let body = match &prefill {
             None => Segments::from(routed.body.clone()),
-            Some(prefill) => {
+            Some((prefill, _)) => {
                 let pairing = Pairing {
                     bootstrap: prefill.bootstrap.clone(),
                     room,
@@ -255,7 +240,7 @@ impl Proxy {
         };
         let paired = prefill.is_some();
         let headers = headers::to_worker(routed.headers);
-        let leg = |role, picked: Picked| {
+        let leg = |role, picked: Picked, turn| {
             let policy = self.policies.name(role);
             self.telemetry
                 .metrics
@@ -280,7 +265,8 @@ impl Proxy {
             };
             Leg {
                 role,
-                ticket: picked.ticket.carrying(routed.prompt_tokens),
+                ticket: picked.ticket,
+                turn,
                 request,
                 trace,
             }
@@ -299,8 +285,8 @@ impl Proxy {
             HELD_ANSWER
         };
         Legs {
-            prefill: prefill.map(|picked| leg(Role::Prefill, picked)),
-            serving: leg(serving_role(paired), serving),
+            prefill: prefill.map(|(picked, turn)| leg(Role::Prefill, picked, turn)),
+            serving: leg(serving_role(paired), serving, None),
             limits: Limits { first, held },
             merge_logprobs,
             abort: AbortGuard::new(
@@ -420,6 +406,9 @@ impl Proxy {
             .workers
             .breaker_told(worker, success, change);
         if let Some(change) = change {
+            if let Some(queue) = &self.queue {
+                queue.room_may_be();
+            }
             let event = journal::Event {
                 kind: journal::Kind::Breaker,
                 worker: Some(worker.url.as_str().into()),
@@ -429,20 +418,6 @@ impl Proxy {
             };
             self.telemetry.journal.note(self.clock.now(), event);
         }
-    }
-}
-
-/// What the policies may know of a request.
-fn route_request<'a>(routed: &Routed<'a>) -> RouteRequest<'a> {
-    let header = |name| headers::text(routed.headers, name);
-    RouteRequest {
-        prompt: routed.view.prompt,
-        routing_key: header("x-smg-routing-key"),
-        client_key: header("authorization")
-            .or_else(|| header("x-forwarded-for"))
-            .or_else(|| header("cookie")),
-        target_index: header("x-smg-target-worker").and_then(|index| index.parse().ok()),
-        partners: 1,
     }
 }
 

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::failure::{Cause, Failure, WorkerAnswer};
 use super::headers;
+use super::queue::Turn;
 use super::sse::{self, EventScanner, StreamError};
 use crate::telemetry::trace::LegTrace;
 use crate::upstream::{Upstream, UpstreamBody, UpstreamError, UpstreamRequest};
@@ -28,6 +29,8 @@ pub const HELD_ANSWER: usize = 1024 * 1024;
 pub struct Leg {
     pub role: Role,
     pub ticket: Ticket,
+    /// Of a prefill leg that waited for room, below the ticket: dropped after it.
+    pub turn: Option<Turn>,
     pub request: UpstreamRequest,
     pub trace: LegTrace,
 }
@@ -68,9 +71,15 @@ impl Leg {
     /// Runs a prefill leg to its end and keeps up to `keep` bytes of its body.
     pub async fn run_prefill(mut self, upstream: Upstream, keep: usize) -> PrefillOutcome {
         let mut trace = std::mem::take(&mut self.trace);
+        let mut turn = self.turn.take();
         let outcome = self.run_prefill_untraced(upstream, keep).await;
         match &outcome {
-            Ok(_) => trace.completed(),
+            Ok(_) => {
+                trace.completed();
+                if let Some(turn) = &mut turn {
+                    turn.prefilled();
+                }
+            }
             Err(failure) => trace.failed(failure.kind(), Some(failure.status())),
         }
         outcome

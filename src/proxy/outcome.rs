@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::tokens::Prompt;
 use crate::clock::Clock;
+use crate::telemetry::demand::{Counted, Ended};
 use crate::telemetry::trace::RequestTrace;
 use crate::telemetry::{FinishedRequest, Outcome, RequestLabels, Telemetry, TokenCount};
 use crate::workers::Worker;
@@ -27,6 +28,8 @@ pub struct Accepted {
     /// When its last byte was read.
     received: Instant,
     queue_wait: Duration,
+    /// Since when it waits for a worker, where it does.
+    waits_since: Option<Instant>,
     first_token: Option<Instant>,
     prefill: Option<PrefillTimes>,
     serving: Option<WorkerId>,
@@ -35,6 +38,7 @@ pub struct Accepted {
     cached_tokens: Option<u32>,
     tpot: Option<Duration>,
     outcome: Outcome,
+    counted: Counted,
     trace: RequestTrace,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -59,12 +63,15 @@ impl Accepted {
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         telemetry.metrics.requests.accepted(&labels);
+        let counted = telemetry.demand.arrived(prompt_tokens);
         Self {
+            counted,
             telemetry,
             clock,
             labels,
             received,
             queue_wait: received.elapsed(),
+            waits_since: None,
             first_token: None,
             prefill: None,
             serving: None,
@@ -79,6 +86,26 @@ impl Accepted {
             trace: RequestTrace::off(),
             _permit: permit,
         }
+    }
+
+    pub fn arrived(&self) -> Timestamp {
+        self.clock.at(self.received)
+    }
+
+    /// It waits in the router for a worker, from now on.
+    pub fn waits(&mut self) {
+        self.waits_since = Some(Instant::now());
+    }
+
+    pub fn waits_no_more(&mut self) {
+        self.queue_wait = self.queue_wait();
+        self.waits_since = None;
+    }
+
+    /// How long it has waited in the router so far.
+    pub fn queue_wait(&self) -> Duration {
+        let waiting = self.waits_since.map(|since| since.elapsed());
+        self.queue_wait + waiting.unwrap_or_default()
     }
 
     /// An attempt's answer is what the client gets.
@@ -117,6 +144,7 @@ impl Accepted {
         self.first_token = Some(now);
         let ttft = now - self.received;
         let at = self.clock.at(now);
+        self.telemetry.demand.first_token(&mut self.counted, at);
         let metrics = &self.telemetry.metrics;
         metrics.requests.first_token(&self.labels, ttft);
         metrics.workers.first_token(serving, role, ttft);
@@ -168,13 +196,23 @@ impl Accepted {
         self.telemetry.metrics.requests.failed(&self.labels, code);
     }
 
+    /// What the request says about others like it.
+    fn lengths(&self) -> Ended {
+        let whole = self.outcome == Outcome::Completed && self.output.tokens > 0;
+        Ended {
+            output_tokens: whole.then_some(self.output.tokens),
+            prompt: (self.prompt.reported)
+                .then_some((self.prompt.tokens, self.cached_tokens.unwrap_or(0))),
+        }
+    }
+
     fn conclude(&self, at: Timestamp) -> FinishedRequest {
         FinishedRequest {
             endpoint: self.labels.endpoint,
             streamed: self.labels.streamed,
             outcome: self.outcome,
             at,
-            queue_wait: self.queue_wait,
+            queue_wait: self.queue_wait(),
             total: self.received.elapsed(),
             ttft: self.first_token.map(|first| first - self.received),
             tpot: self.tpot,
@@ -193,6 +231,7 @@ impl Drop for Accepted {
             self.trace.broke();
         }
         self.trace.ends(self.outcome);
+        self.telemetry.demand.ended(&self.counted, self.lengths());
         let finished = self.conclude(self.clock.now());
         let verdict = self.telemetry.slo.judge(&finished);
         self.telemetry

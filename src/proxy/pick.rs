@@ -1,5 +1,6 @@
 //! Picking the workers of an attempt: what the policies see of the snapshot, and the places taken on who they pick.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use policies::worker::{Role, WorkerId};
 use smallvec::SmallVec;
 
 use crate::config::RoutingSettings;
-use crate::workers::{Bootstrap, RoleView, Ticket, WorkerRegistry};
+use crate::workers::{Bootstrap, RoleView, Ticket, Worker, WorkerRegistry};
 
 /// How often a pick is repeated because the gate of the worker closed after the snapshot was taken. Each repeat has a
 /// newer snapshot without that worker, so this many closing in a row means that the fleet is going away.
@@ -82,6 +83,8 @@ pub struct Picker<'a> {
     pub policies: &'a Policies,
     pub now: Timestamp,
     pub load_interval: Duration,
+    /// Of the request, estimated: they are pending on the workers that are picked for it.
+    pub prompt_tokens: u32,
 }
 
 impl Picker<'_> {
@@ -91,14 +94,29 @@ impl Picker<'_> {
         request: RouteRequest<'_>,
         tried: &Tried,
     ) -> Result<(Picked, Picked), NoWorker> {
-        let prefill = self.one(
-            Role::Prefill,
-            RouteRequest {
-                partners: 1,
-                ..request
-            },
-            tried,
-        )?;
+        let prefill = self.one(Role::Prefill, request, tried)?;
+        self.with_decode(prefill, request, tried)
+    }
+
+    /// The same where the prefill worker has fewer than `bound` prompt tokens before it; `None` where none has.
+    pub fn pair_with_room(
+        &self,
+        request: RouteRequest<'_>,
+        tried: &Tried,
+        bound: NonZeroU64,
+    ) -> Result<Option<(Picked, Picked)>, NoWorker> {
+        match self.find(Role::Prefill, request, tried, Some(bound))? {
+            Some(prefill) => self.with_decode(prefill, request, tried).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn with_decode(
+        &self,
+        prefill: Picked,
+        request: RouteRequest<'_>,
+        tried: &Tried,
+    ) -> Result<(Picked, Picked), NoWorker> {
         let partners = self.registry.snapshot().serving(Role::Prefill).len();
         let decode = self.one(
             Role::Decode,
@@ -117,14 +135,31 @@ impl Picker<'_> {
         request: RouteRequest<'_>,
         tried: &Tried,
     ) -> Result<Picked, NoWorker> {
+        let found = self.find(role, request, tried, None)?;
+        Ok(found.expect("without a bound there is room on every worker"))
+    }
+
+    /// `None` where the workers that the request may go to have `bound` prompt tokens before them, or more.
+    fn find(
+        &self,
+        role: Role,
+        request: RouteRequest<'_>,
+        tried: &Tried,
+        bound: Option<NonZeroU64>,
+    ) -> Result<Option<Picked>, NoWorker> {
         for _ in 0..STALE_PICKS {
             let set = self.registry.snapshot();
             let view = set.serving(role);
-            let untried = self.candidates(view, tried);
-            let index = self.choose(role, &request, &untried).or_else(|| {
+            let mut live = self.candidates(view, tried, bound);
+            let mut index = self.choose(role, &request, &live);
+            if index.is_none() && !live.are_full() {
                 // All were tried: another try on one of them is better than none.
-                self.choose(role, &request, &self.candidates(view, &[]))
-            });
+                live = self.candidates(view, &[], bound);
+                index = self.choose(role, &request, &live);
+            }
+            if index.is_none() && live.are_full() {
+                return Ok(None);
+            }
             let Some(member) = index.and_then(|index| view.get(index)) else {
                 return Err(NoWorker {
                     role,
@@ -132,10 +167,10 @@ impl Picker<'_> {
                 });
             };
             if let Some(ticket) = member.worker.enter() {
-                return Ok(Picked {
-                    ticket,
+                return Ok(Some(Picked {
+                    ticket: ticket.carrying(self.prompt_tokens),
                     bootstrap: member.bootstrap.clone(),
-                });
+                }));
             }
         }
         Err(NoWorker {
@@ -157,10 +192,16 @@ impl Picker<'_> {
         self.policies.of(role).1.pick(request, candidates, draw)
     }
 
-    fn candidates<'a>(&self, view: RoleView<'a>, tried: &'a [WorkerId]) -> Live<'a> {
+    fn candidates<'a>(
+        &self,
+        view: RoleView<'a>,
+        tried: &'a [WorkerId],
+        bound: Option<NonZeroU64>,
+    ) -> Live<'a> {
         Live {
             view,
             tried,
+            bound,
             now: self.now,
             load_interval: self.load_interval,
         }
@@ -171,8 +212,27 @@ impl Picker<'_> {
 struct Live<'a> {
     view: RoleView<'a>,
     tried: &'a [WorkerId],
+    /// Prompt tokens from which on a worker has no room.
+    bound: Option<NonZeroU64>,
     now: Timestamp,
     load_interval: Duration,
+}
+
+impl Live<'_> {
+    /// Whether there are workers that would be candidates if they had room.
+    fn are_full(&self) -> bool {
+        let mut members = self.view.iter();
+        self.bound.is_some() && members.any(|member| self.is_available(&member.worker))
+    }
+
+    fn is_available(&self, worker: &Worker) -> bool {
+        worker.breaker.allows(self.now) && !self.tried.contains(&worker.id)
+    }
+
+    fn has_room(&self, worker: &Worker) -> bool {
+        let pending = || worker.stats.pending_prompt_tokens();
+        self.bound.is_none_or(|bound| pending() < bound.get())
+    }
 }
 
 impl Candidates for Live<'_> {
@@ -182,8 +242,7 @@ impl Candidates for Live<'_> {
 
     fn get(&self, index: usize) -> Option<Candidate> {
         let worker: &Arc<_> = &self.view.get(index)?.worker;
-        let available = worker.breaker.allows(self.now) && !self.tried.contains(&worker.id);
-        available.then(|| Candidate {
+        (self.is_available(worker) && self.has_room(worker)).then(|| Candidate {
             id: worker.id,
             key: worker.key,
             in_flight: worker.in_flight(),

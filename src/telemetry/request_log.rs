@@ -1,53 +1,21 @@
 //! A log of requests, one JSON object a line: when each came, how long its prompt and its answer were, how it fared. What a
 //! planner or a simulation needs to know of real traffic, and no word of it: no prompt, no answer, no key.
-//!
-//! Lines are handed to a thread that writes them; where the disk can't follow, lines are lost and requests are not held
-//! up.
 
-use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 
+use super::line_log::{LineLog, LineLogError};
 use super::requests::FinishedRequest;
 use crate::clock::Clock;
 
-/// Where requests are logged. The lines that were written reach the file when this is dropped.
+/// Where requests are logged.
+#[derive(Debug)]
 pub struct RequestLog {
     clock: Clock,
-    writer: NonBlocking,
-    _flushed_at_the_end: WorkerGuard,
+    lines: LineLog,
 }
-
-impl fmt::Debug for RequestLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestLog").finish_non_exhaustive()
-    }
-}
-
-/// The file can't be written.
-#[derive(Debug)]
-pub struct RequestLogError {
-    path: PathBuf,
-    cause: io::Error,
-}
-
-impl fmt::Display for RequestLogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot write the request log {}: {}; name another file with --request-log",
-            self.path.display(),
-            self.cause
-        )
-    }
-}
-
-impl std::error::Error for RequestLogError {}
 
 #[derive(Serialize)]
 struct Line {
@@ -71,23 +39,14 @@ struct Line {
 
 impl RequestLog {
     /// Appends to the file at `path`, which is made where there is none.
-    pub fn open(path: &Path, clock: Clock) -> Result<Self, RequestLogError> {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.map_err(|cause| RequestLogError {
-            path: path.to_owned(),
-            cause,
-        })?;
-        let (writer, guard) = tracing_appender::non_blocking(file);
-        Ok(Self {
-            clock,
-            writer,
-            _flushed_at_the_end: guard,
-        })
+    pub fn open(path: &Path, clock: Clock) -> Result<Self, LineLogError> {
+        let lines = LineLog::open(path, "--request-log")?;
+        Ok(Self { clock, lines })
     }
 
     pub fn write(&self, request: &FinishedRequest) {
         let seconds = |duration: Duration| duration.as_secs_f64();
-        let line = Line {
+        self.lines.write(&Line {
             at: self.clock.unix_seconds(request.at) - seconds(request.total),
             endpoint: request.endpoint,
             streamed: request.streamed,
@@ -101,11 +60,7 @@ impl RequestLog {
             ttft_s: request.ttft.map(seconds),
             tpot_s: request.tpot.map(seconds),
             total_s: seconds(request.total),
-        };
-        let mut line = serde_json::to_vec(&line).expect("numbers and names can be written");
-        line.push(b'\n');
-        // A full queue loses the line: see above.
-        let _ = self.writer.clone().write_all(&line);
+        });
     }
 }
 
@@ -155,17 +110,5 @@ mod tests {
         assert_eq!(lines[0]["ttft_s"], 0.25);
         let arrived = clock.unix_seconds(request.at) - 1.5;
         assert!((lines[0]["at"].as_f64().unwrap() - arrived).abs() < 1e-3);
-    }
-
-    #[test]
-    fn a_file_that_cant_be_written_is_named() {
-        let path = std::env::temp_dir()
-            .join("no-such-folder")
-            .join("requests.jsonl");
-        let error = RequestLog::open(&path, Clock::start()).unwrap_err();
-        assert!(
-            error.to_string().contains("no-such-folder/requests.jsonl"),
-            "{error}"
-        );
     }
 }

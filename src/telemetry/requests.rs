@@ -54,7 +54,7 @@ pub struct FinishedRequest {
     pub outcome: Outcome,
     /// When it ended.
     pub at: Timestamp,
-    /// Waiting for a place in the router.
+    /// Waiting in the router, for a place and for a prefill worker with room.
     pub queue_wait: Duration,
     /// From the request read to the end of its answer.
     pub total: Duration,

@@ -176,9 +176,11 @@ impl Upstream {
         })
     }
 
-    /// From now on requests to `authority` (`host:port`) are answered by `service` in this process.
-    pub fn serve_in_memory(&mut self, authority: impl Into<String>, service: InMemoryService) {
-        self.in_memory.insert(authority.into(), service);
+    /// From now on requests to `authority` (`host:port`) are answered by `service` in this process. Names are found in
+    /// any letter case, as a resolver finds them: a URL has its host in small letters.
+    pub fn serve_in_memory(&mut self, authority: impl AsRef<str>, service: InMemoryService) {
+        let authority = authority.as_ref().to_ascii_lowercase();
+        self.in_memory.insert(authority, service);
     }
 
     /// Sends and waits for the response head.

@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use policies::lifecycle::{self, WorkerEvent, WorkerState};
 use policies::worker::{Role, WorkerId};
 
+use super::bootstrap::{self, Bootstrap};
 use super::set::{Member, WorkerSet};
-use super::worker::{Bootstrap, Worker, WorkerSpec};
+use super::worker::{Worker, WorkerSpec};
 use crate::config::BreakerSettings;
 
 /// Somebody registered a URL twice.
@@ -78,6 +79,7 @@ pub struct WorkerRegistry {
     next_id: AtomicU64,
     breaker: BreakerSettings,
     watcher: Box<Watcher>,
+    first_epoch: u32,
 }
 
 impl fmt::Debug for WorkerRegistry {
@@ -99,6 +101,17 @@ impl WorkerRegistry {
             next_id: AtomicU64::new(1),
             breaker,
             watcher: Box::new(watcher),
+            first_epoch: 0,
+        }
+    }
+
+    /// Spells the hosts of workers in that epoch at first. A router that changes roles begins with one that no router
+    /// before it is likely to have used: decode workers outlive routers, and remember.
+    #[must_use]
+    pub fn beginning_in(self, first_epoch: u32) -> Self {
+        Self {
+            first_epoch,
+            ..self
         }
     }
 
@@ -124,9 +137,10 @@ impl WorkerRegistry {
             role: spec.role,
             state: WorkerState::Starting,
             bootstrap: Bootstrap {
-                host: spec.url.host().into(),
+                host: bootstrap::spelling(spec.url.host(), self.first_epoch).into(),
                 port: spec.bootstrap_port,
             },
+            epoch: self.first_epoch,
         });
         self.set.store(Arc::new(WorkerSet::new(members)));
         (self.watcher)(Notice::Added {
@@ -170,7 +184,7 @@ impl WorkerRegistry {
     }
 
     /// Gives an empty worker its new role. The lifecycle has to be in `Switching`.
-    pub fn set_role(&self, id: WorkerId, role: Role, bootstrap: &Bootstrap) -> bool {
+    pub fn set_role(&self, id: WorkerId, role: Role) -> bool {
         let _writing = self.write.lock();
         let old = self.set.load();
         let Some(member) = old
@@ -182,7 +196,7 @@ impl WorkerRegistry {
         let (worker, from) = (Arc::clone(&member.worker), member.role);
         let members = with_member(&old, id, |member| {
             member.role = role;
-            member.bootstrap = bootstrap.clone();
+            begin_epoch(member);
         });
         self.set.store(Arc::new(WorkerSet::new(members)));
         worker.stats.clear_latencies();
@@ -195,6 +209,14 @@ impl WorkerRegistry {
         true
     }
 
+    /// Spells the worker's host in a new way: it was started anew, and decode workers remember what it was.
+    pub fn renew_bootstrap(&self, id: WorkerId) {
+        let _writing = self.write.lock();
+        let old = self.set.load();
+        let members = with_member(&old, id, begin_epoch);
+        self.set.store(Arc::new(WorkerSet::new(members)));
+    }
+
     /// Records the bootstrap port that a prefill worker told about itself.
     pub fn set_bootstrap_port(&self, id: WorkerId, port: u16) {
         let _writing = self.write.lock();
@@ -202,6 +224,11 @@ impl WorkerRegistry {
         let members = with_member(&old, id, |member| member.bootstrap.port = Some(port));
         self.set.store(Arc::new(WorkerSet::new(members)));
     }
+}
+
+fn begin_epoch(member: &mut Member) {
+    member.epoch = member.epoch.wrapping_add(1);
+    member.bootstrap.host = bootstrap::spelling(member.worker.url.host(), member.epoch).into();
 }
 
 fn with_member(set: &WorkerSet, id: WorkerId, change: impl Fn(&mut Member)) -> Vec<Member> {
@@ -294,11 +321,17 @@ mod tests {
             move |notice| retired.lock().extend(notice.retires())
         });
         let worker = registry.add(&spec("http://a:1", Role::Prefill)).unwrap();
-        let bootstrap = Bootstrap {
-            host: "A".into(),
-            port: Some(1),
+        let host = || {
+            registry
+                .snapshot()
+                .by_id(worker.id)
+                .unwrap()
+                .bootstrap
+                .host
+                .to_string()
         };
-        assert!(!registry.set_role(worker.id, Role::Decode, &bootstrap));
+        assert_eq!(host(), "a");
+        assert!(!registry.set_role(worker.id, Role::Decode));
         for event in [
             WorkerEvent::Passed,
             WorkerEvent::DrainRequested,
@@ -306,7 +339,8 @@ mod tests {
         ] {
             registry.apply(worker.id, event).unwrap();
         }
-        assert!(registry.set_role(worker.id, Role::Decode, &bootstrap));
+        assert!(registry.set_role(worker.id, Role::Decode));
+        assert_eq!(host(), "A");
         for event in [WorkerEvent::Switched, WorkerEvent::Passed] {
             registry.apply(worker.id, event).unwrap();
         }

@@ -7,8 +7,9 @@ use policies::time::Timestamp;
 use policies::worker::{Role, WorkerId};
 use uuid::Uuid;
 
+use super::bootstrap::Bootstrap;
 use super::window::Latencies;
-use super::worker::{Bootstrap, Worker};
+use super::worker::Worker;
 
 /// A worker as it stands in one snapshot.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Member {
     pub role: Role,
     pub state: WorkerState,
     pub bootstrap: Bootstrap,
+    /// Counts how often the worker began anew as a prefill worker; each time its host is spelled in another way.
+    pub epoch: u32,
 }
 
 /// All workers, immutable. Built anew by the registry at each change.

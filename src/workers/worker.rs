@@ -119,7 +119,8 @@ impl fmt::Display for WorkerUrl {
 pub struct WorkerSpec {
     pub url: WorkerUrl,
     pub role: Role,
-    /// Prefill only: the port of its bootstrap server. `None` until the worker itself tells.
+    /// The port of its bootstrap server, which prefill workers have, and decode workers that can change their role in
+    /// place. `None` until the worker itself tells.
     pub bootstrap_port: Option<u16>,
     pub model_id: Option<String>,
     /// Bearer token for the router's own calls to the worker (probes, loads, aborts).
@@ -155,13 +156,6 @@ pub struct WorkerMetadata {
     pub labels: BTreeMap<String, String>,
     /// Why the worker is not serving, in words for the operator.
     pub trouble: Option<String>,
-}
-
-/// How decode workers find a prefill worker: they remember it by the text `host:port`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bootstrap {
-    pub host: Arc<str>,
-    pub port: Option<u16>,
 }
 
 /// A worker. Shared by every snapshot that it is in and every request in flight on it.

@@ -362,3 +362,36 @@ fn secrets_are_not_in_the_debug_form() {
     let config = config("--api-key hunter2 --control-plane-api-keys id:name:admin:hunter3");
     assert!(!format!("{config:?}").contains("hunter"));
 }
+
+#[test]
+fn requests_wait_for_prefill_workers_where_a_bound_says_so() {
+    let queue = |line: &str| {
+        let queue = config(line).queue;
+        (queue.prefill_tokens.map(u64::from), queue.size)
+    };
+    for (line, expected) in [
+        ("--pd-disaggregation", (None, 100)),
+        (
+            "--simulate --policy ratio-controller",
+            (Some(16_384), 4_096),
+        ),
+        ("--simulate --prefill-queue-tokens 9", (Some(9), 4_096)),
+        (
+            "--simulate --policy ratio-controller --prefill-queue-tokens 0",
+            (None, 100),
+        ),
+        (
+            "--simulate --prefill-queue-tokens 9 --queue-size 5",
+            (Some(9), 5),
+        ),
+        ("--policy ratio-controller", (None, 100)),
+    ] {
+        assert_eq!(queue(line), expected, "{line}");
+    }
+    let regular = config("--prefill-queue-tokens 9");
+    assert_eq!(
+        regular.ignored,
+        ["--prefill-queue-tokens (needs --pd-disaggregation)"]
+    );
+    assert!(config("--policy ratio-controller").ignored.is_empty());
+}

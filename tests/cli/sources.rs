@@ -17,7 +17,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     ];
     let config = config_with(&line, &environment);
     assert_eq!(config.server.port, 3);
-    assert_eq!(config.admission.queue_size, 2);
+    assert_eq!(config.queue.size, 2);
     assert_eq!(config.server.host, "file");
     assert_eq!(config.metrics, Config::default().metrics);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adaptive_router::clock::Clock;
 use adaptive_router::config::{Config, Parsed};
-use adaptive_router::proxy::{self, Admission, Policies, Proxy, abort};
+use adaptive_router::proxy::{self, Admission, Policies, PrefillQueue, Proxy, WaitingRoom, abort};
 use adaptive_router::simulate;
 use adaptive_router::telemetry::trace::Traces;
 use adaptive_router::telemetry::{Metrics, Slo, Telemetry};
@@ -85,11 +85,22 @@ impl Rig {
         let mut upstream =
             Upstream::new(config.timeouts.connect, &config.upstream_tls).expect("no files to read");
         let policies = Arc::new(Policies::new(&config.routing));
+        let slo = Slo {
+            ttft: config.slo.ttft,
+            itl: config.slo.itl,
+        };
+        let telemetry = Arc::new(Telemetry::new(Metrics::default(), slo));
+        let room = WaitingRoom::new(&config.queue, telemetry.queued.clone());
+        let model = policies::model::WorkerModel::default().prefill;
+        let queue = PrefillQueue::new(&config.queue, &config.slo, model, Arc::clone(&room));
         let registry = Arc::new(WorkerRegistry::new(config.breaker.clone(), {
-            let policies = Arc::clone(&policies);
+            let (policies, queue) = (Arc::clone(&policies), queue.clone());
             move |notice| {
                 if let Some(id) = notice.retires() {
                     policies.forget(id);
+                }
+                if let Some(queue) = &queue {
+                    queue.room_may_be();
                 }
             }
         }));
@@ -130,13 +141,9 @@ impl Rig {
         let (aborter, aborts) = abort::channel();
         tasks.spawn(abort::run(upstream.clone(), aborts, cancel));
         let (suspects, suspected) = mpsc::channel(16);
-        let slo = Slo {
-            ttft: config.slo.ttft,
-            itl: config.slo.itl,
-        };
-        let telemetry = Arc::new(Telemetry::new(Metrics::default(), slo));
         let proxy = Arc::new(Proxy {
-            admission: Admission::new(&config.admission, telemetry.metrics.requests.queued.clone()),
+            admission: Admission::new(&config.admission, room),
+            queue,
             registry,
             policies,
             upstream,

@@ -1,6 +1,6 @@
 //! What a simulated worker is told at launch, and the handful of launch flags of the real one that matter to a router.
 
-use crate::{faults::Rule, timing::Timing};
+use crate::{backend::TransferBackend, faults::Rule, timing::Timing};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -61,6 +61,8 @@ pub struct Config {
     /// Address that `/server_info` reports; whoever serves the routers binds it.
     pub host: String,
     pub port: u16,
+    /// Reported, and what a role switch depends on.
+    pub transfer_backend: TransferBackend,
     /// Port of the bootstrap server, which decode workers fall back to when a request names none.
     pub bootstrap_port: u16,
     /// Served model name. Requests may name any model, as with the real worker.
@@ -84,9 +86,10 @@ pub struct Config {
     pub context_length: u64,
     /// Tokens a streamed chunk, unless the request says otherwise.
     pub stream_interval: u32,
-    /// Keep the beginnings of prompts, and compute them once. Off, as on a worker with `--disable-radix-cache`, which
-    /// SGLang 0.5.23 needs for role switches; here a switch drops the cache. Usage then reports cached tokens, too, as
-    /// with `--enable-cache-report`.
+    /// Keep the beginnings of prompts, and compute them once; a worker that is launched as decode never does. Off, as on
+    /// a worker with `--disable-radix-cache`, which SGLang 0.5.23 needs for role switches: a prefill worker that
+    /// becomes a decode worker with its cache dies at the first prompt that it finds there. Usage then reports cached
+    /// tokens, too, as with `--enable-cache-report`.
     pub prefix_cache: bool,
     pub enable_pd_role_switch: bool,
     pub enable_metrics: bool,
@@ -101,6 +104,7 @@ impl Default for Config {
             role: Role::Null,
             host: "127.0.0.1".into(),
             port: 30000,
+            transfer_backend: TransferBackend::Mooncake,
             bootstrap_port: 8998,
             model: "simulated".into(),
             timing: Timing::MEASURED,
@@ -123,6 +127,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether beginnings of prompts are kept.
+    pub(crate) fn caches_prompts(&self) -> bool {
+        self.prefix_cache && self.role != Role::Decode
+    }
+
     /// A worker that answers at once, for tests and benches of everything but time.
     pub fn instant(role: Role) -> Self {
         Self {

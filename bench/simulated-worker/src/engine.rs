@@ -46,6 +46,8 @@ pub(crate) struct Engine {
     /// Something was queued, or taken out.
     wake: Notify,
     up: AtomicBool,
+    /// The scheduler died.
+    crash: CancellationToken,
     refused: AtomicU64,
 }
 
@@ -56,13 +58,14 @@ impl Engine {
             state: Mutex::new(State::new(&config)),
             wake: Notify::new(),
             up: AtomicBool::new(false),
+            crash: CancellationToken::new(),
             refused: AtomicU64::new(0),
             faults,
             config,
         }
     }
 
-    /// Forms batches until cancelled.
+    /// Forms batches until cancelled, or until it crashes.
     pub(crate) async fn run(&self, cancel: CancellationToken) {
         self.up.store(true, Ordering::Release);
         let steps = async {
@@ -71,14 +74,31 @@ impl Engine {
                 self.step(&mut clock).await;
             }
         };
-        // Never resolves by itself: the engine ends when it is told to.
-        cancel.run_until_cancelled(steps).await;
+        // The steps never end by themselves.
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = self.crashed() => {}
+            () = steps => {}
+        }
         self.up.store(false, Ordering::Release);
     }
 
     /// Whether the engine runs: before that and after it a worker answers 503 to probes.
     pub(crate) fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
+    }
+
+    /// The bootstrap server answers nobody.
+    pub(crate) fn bootstrap_is_dead(&self) -> bool {
+        self.has_crashed() || self.faults.bootstrap_dead()
+    }
+
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.crash.is_cancelled()
+    }
+
+    pub(crate) async fn crashed(&self) {
+        self.crash.cancelled().await;
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -189,8 +209,12 @@ impl Admission {
     /// The KV cache has arrived: the job may join the decode batch.
     pub(crate) fn land(&self, plan: Plan, collided: bool, cached_tokens: u64) {
         let mut state = self.engine.state.lock();
-        state.land(self.id, plan, collided, cached_tokens);
+        let survives = state.land(self.id, plan, collided, cached_tokens);
         drop(state);
+        if !survives {
+            // "pool memory leak detected", and the scheduler raises.
+            self.engine.crash.cancel();
+        }
         self.engine.wake.notify_one();
     }
 

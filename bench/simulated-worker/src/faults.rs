@@ -60,6 +60,19 @@ pub enum Fault {
     Unready,
     /// The bootstrap server drops every connection, while `/health` stays green.
     BootstrapDead,
+    /// A role switch fails: before anything was changed, where it is safe to restore; else half way, after which the
+    /// worker is unhealthy until it is restarted.
+    SwitchFails {
+        #[serde(default)]
+        safe_to_restore: bool,
+    },
+}
+
+/// Whether a worker can go on in its old role after a failed switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restorable {
+    Yes,
+    No,
 }
 
 /// A fault with its odds.
@@ -213,6 +226,18 @@ impl Faults {
             .is_some()
     }
 
+    pub(crate) fn switch_failure(&self) -> Option<Restorable> {
+        self.strike(|fault| match fault {
+            Fault::SwitchFails {
+                safe_to_restore: true,
+            } => Some(Restorable::Yes),
+            Fault::SwitchFails {
+                safe_to_restore: false,
+            } => Some(Restorable::No),
+            _ => None,
+        })
+    }
+
     fn strike<T>(&self, matches: impl Fn(&Fault) -> Option<T>) -> Option<T> {
         if !self.any.load(Ordering::Relaxed) {
             return None;
@@ -249,9 +274,11 @@ impl Fault {
             | Self::ResetMidStream { .. }
             | Self::CutShort { .. }
             | Self::ErrorEvent { .. } => true,
-            Self::Slow { .. } | Self::WrongRole { .. } | Self::Unready | Self::BootstrapDead => {
-                false
-            }
+            Self::Slow { .. }
+            | Self::WrongRole { .. }
+            | Self::Unready
+            | Self::BootstrapDead
+            | Self::SwitchFails { .. } => false,
         }
     }
 }

@@ -4,6 +4,7 @@ mod admin;
 mod chat;
 mod choice;
 mod completions;
+pub(crate) mod crash;
 mod errors;
 mod generate;
 mod json;
@@ -23,14 +24,30 @@ use ::http::StatusCode;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    middleware,
     response::Response,
     routing::{get, post},
 };
+use std::sync::Arc;
 
 /// The largest request body: a context full of token ids fits many times over.
 const BODY_LIMIT: usize = 256 * 1024 * 1024;
 
 pub(crate) fn routes(worker: SimulatedWorker) -> Router {
+    let engine = Arc::clone(&worker.engine);
+    let routes = all_routes(worker);
+    if engine.config.caches_prompts() && engine.config.enable_pd_role_switch {
+        routes.layer(middleware::from_fn_with_state(
+            engine,
+            crash::unless_crashed,
+        ))
+    } else {
+        // Nothing else crashes a worker, and no answer is to pass through a layer for nothing.
+        routes
+    }
+}
+
+fn all_routes(worker: SimulatedWorker) -> Router {
     Router::new()
         .route("/generate", post(generate::handle).put(generate::handle))
         .route("/v1/completions", post(completions::handle))

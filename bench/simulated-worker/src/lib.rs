@@ -20,6 +20,7 @@
 //! polled. A caller that holds a response without reading it holds up the transfer.
 
 pub mod answer;
+mod backend;
 mod config;
 mod counters;
 mod engine;
@@ -31,6 +32,7 @@ mod ticket;
 mod timing;
 
 pub use crate::{
+    backend::{TransferBackend, UnknownBackend},
     config::{Config, Role, UnknownRole},
     counters::Stats,
     faults::{Fault, Faults, Rule, RuleError},
@@ -72,8 +74,14 @@ impl SimulatedWorker {
     }
 
     /// The engine: nothing is computed unless this runs. Ends when cancelled; requests in flight then stay unanswered.
+    /// Ends by itself in a crash, which breaks them.
     pub async fn run(self, cancel: CancellationToken) {
         self.engine.run(cancel).await;
+    }
+
+    /// Waits until the scheduler dies. Nothing is answered after that; a worker that is a process of its own ends.
+    pub async fn crashed(&self) {
+        self.engine.crashed().await;
     }
 
     pub fn config(&self) -> &Config {

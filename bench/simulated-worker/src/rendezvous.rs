@@ -53,7 +53,7 @@ pub(crate) fn server(engine: Arc<Engine>) -> Router {
 }
 
 async fn health(State(engine): State<Arc<Engine>>) -> Response {
-    if engine.faults.bootstrap_dead() {
+    if engine.bootstrap_is_dead() {
         return reset::response();
     }
     "OK".into_response()
@@ -68,7 +68,7 @@ struct RouteQuery {
 }
 
 async fn route(State(engine): State<Arc<Engine>>, Query(query): Query<RouteQuery>) -> Response {
-    if engine.faults.bootstrap_dead() {
+    if engine.bootstrap_is_dead() {
         return reset::response();
     }
     let RouteQuery {
@@ -119,7 +119,7 @@ fn server_facts(engine: &Engine) -> serde_json::Value {
 }
 
 async fn handover(State(engine): State<Arc<Engine>>, Json(wanted): Json<Handover>) -> Response {
-    if engine.faults.bootstrap_dead() {
+    if engine.bootstrap_is_dead() {
         return reset::response();
     }
     let Some(mut arrival) = engine.arrive(wanted.room, wanted.rank_port) else {

@@ -12,7 +12,7 @@ use super::{rounded, search, to_digits};
 use crate::study::{Assumptions, Cell, Figures, Report, StudyModel, simulate};
 
 /// What a table says of a worker.
-pub const FITTED: [Parameter; 7] = [
+pub const FITTED: [Parameter; 8] = [
     Parameter::BatchBase,
     Parameter::PerToken,
     Parameter::CachedCost,
@@ -20,6 +20,7 @@ pub const FITTED: [Parameter; 7] = [
     Parameter::TransferPerToken,
     Parameter::StepBase,
     Parameter::PerSequence,
+    Parameter::ArrivalPerToken,
 ];
 
 /// Runs of each cell for one cost. One draw of the outputs decides the median TTFT of a cell by some per cent.
@@ -71,7 +72,7 @@ pub fn fit(
 fn to_point(model: &StudyModel) -> Vec<f64> {
     let values = FITTED.iter().map(|parameter| parameter.get(&model.worker));
     let all = values.chain([model.stall]);
-    all.map(|value| value.max(f64::MIN_POSITIVE).ln()).collect()
+    all.map(|value| value.max(1e-7).ln()).collect()
 }
 
 fn from_point(point: &[f64], start: &StudyModel) -> StudyModel {

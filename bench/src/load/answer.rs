@@ -229,7 +229,7 @@ mod tests {
             output_tokens: 3,
             ..Load::default()
         };
-        Question::new(&load, 0)
+        Question::new(&load, (load.prompt_tokens, load.output_tokens), 0)
     }
 
     fn generated(text: &str, tokens: u32, finish: &str) -> String {

@@ -3,7 +3,7 @@
 use super::{Endpoints, Load, Streaming};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use simulated_worker::answer::{self, Answer, Expected, chat_prompt, prompt_of, prompt_tokens};
+use simulated_worker::answer::{self, Answer, Expected, chat_prompt, prompt_of};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
@@ -33,8 +33,12 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// The request of a number: the same for the same load.
-    pub(super) fn new(load: &Load, number: u64) -> Self {
+    /// The request of a number: the same for the same load, where it has the same lengths, of prompt and answer.
+    pub(super) fn new(
+        load: &Load,
+        (prompt_tokens, output_tokens): (u64, u32),
+        number: u64,
+    ) -> Self {
         let endpoint = match load.endpoints {
             Endpoints::Generate => Endpoint::Generate,
             Endpoints::Completions => Endpoint::Completions,
@@ -49,7 +53,7 @@ impl Question {
         };
         // Far apart, so that two loads with seeds side by side share no prompt.
         let seed = load.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number;
-        let text = prompt_of(load.prompt_tokens, seed);
+        let text = prompt_of(prompt_tokens, seed);
         let prompt = match endpoint {
             Endpoint::Generate | Endpoint::Completions => text.clone(),
             Endpoint::Chat => chat_prompt([("user", text.as_str())]),
@@ -57,15 +61,17 @@ impl Question {
         Self {
             endpoint,
             stream,
-            body: body(load, endpoint, stream, &text).to_string().into(),
-            prompt_tokens: prompt_tokens(&prompt),
-            expected: answer::expected(Answer::to_text(&prompt), load.output_tokens, true),
+            body: body(load, endpoint, stream, &text, output_tokens)
+                .to_string()
+                .into(),
+            prompt_tokens: answer::prompt_tokens(&prompt),
+            expected: answer::expected(Answer::to_text(&prompt), output_tokens, true),
         }
     }
 }
 
-fn body(load: &Load, endpoint: Endpoint, stream: bool, text: &str) -> Value {
-    let (model, tokens) = (load.model.as_str(), load.output_tokens);
+fn body(load: &Load, endpoint: Endpoint, stream: bool, text: &str, tokens: u32) -> Value {
+    let model = load.model.as_str();
     let mut body = match endpoint {
         Endpoint::Generate => json!({
             "text": text,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use policies::{
     model::WorkerModel,
     queue::QueueOrder,
-    ratio::{ControllerSettings, GuardrailSettings, Split, ThresholdSettings},
+    ratio::{ControllerSettings, GuardrailSettings, PlannerSettings, Split, ThresholdSettings},
     route::PolicyKind,
     time::Timestamp,
     worker::Role,
@@ -14,8 +14,7 @@ use serde::Deserialize;
 
 use super::{Scenario, ValueError};
 use crate::{
-    sim::{Control, Dispatch, Failure, PlannerKind, RoleChange, Setup, Slo},
-    split,
+    sim::{Control, Dispatch, Failure, RoleChange, Setup, Slo},
     workload::WorkloadSpec,
 };
 
@@ -162,7 +161,7 @@ impl ScenarioFile {
     }
 
     fn splits(&self) -> Result<Vec<Split>, ValueError> {
-        let splits = self.fleet.splits.iter().map(|text| split::parse(text));
+        let splits = self.fleet.splits.iter().map(|text| text.parse());
         let splits = splits
             .collect::<Result<Vec<_>, _>>()
             .map_err(ValueError::Split)?;
@@ -205,12 +204,12 @@ impl ScenarioFile {
         let dark = self.dark(&planning.launcher)?;
         let (ttft, itl) = (self.slo.ttft_ms, self.slo.itl_ms);
         let planner = match planning.planner {
-            Planner::Threshold => PlannerKind::Threshold(ThresholdSettings {
+            Planner::Threshold => PlannerSettings::Threshold(ThresholdSettings {
                 ttft_seconds: ttft as f64 / 1000.0,
                 itl_seconds: itl as f64 / 1000.0,
                 ..ThresholdSettings::default()
             }),
-            Planner::Controller => PlannerKind::Controller(ControllerSettings {
+            Planner::Controller => PlannerSettings::Controller(ControllerSettings {
                 dark,
                 ..ControllerSettings::default()
             }),

@@ -6,7 +6,7 @@ use policies::ratio::Split;
 use serde::Serialize;
 
 use super::{Figures, Scenario};
-use crate::{split, text_table::TextTable};
+use crate::text_table::TextTable;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
@@ -28,7 +28,7 @@ pub struct SplitReport {
 impl SplitReport {
     pub fn new(split: Split, runs: Vec<Figures>) -> Self {
         Self {
-            split: split::name(split),
+            split: split.to_string(),
             mean: Figures::mean(&runs),
             runs,
         }

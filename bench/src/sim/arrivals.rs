@@ -121,7 +121,7 @@ impl World<'_> {
                 Dispatch::AtOnce => Duration::ZERO,
                 Dispatch::WhenThereIsRoom { .. } => self.lead(),
             };
-            let Some(&request) = self.queue.peek(self.now, lead) else {
+            let Some((_, &request)) = self.queue.peek(self.now, lead) else {
                 return;
             };
             if !self.dispatch(request) {

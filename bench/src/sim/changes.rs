@@ -112,7 +112,8 @@ impl World<'_> {
             }
         } else if lost.prefill == worker || lost.decode == worker {
             lost.attempt += 1;
-            let (prefill, decode, job) = (lost.prefill, lost.decode, lost.job);
+            let (prefill, decode, job, arrived) =
+                (lost.prefill, lost.decode, lost.job, lost.arrived);
             let asking = self.workers[decode].decode.release(request);
             if asking && prefill != worker {
                 self.workers[prefill].prefill.expect_no_more(&job);
@@ -122,8 +123,8 @@ impl World<'_> {
             self.leave_prefill(request);
             self.leave(decode);
             self.retries += 1;
-            // To the end of the line.
-            self.queue.push(self.now, request);
+            // It keeps the moment of its arrival, as the router's queue has it.
+            self.queue.push(arrived, request);
         }
     }
 }

@@ -5,15 +5,13 @@ use std::time::Duration;
 use policies::estimate::{Traffic, class_of};
 use policies::lifecycle::WorkerState;
 use policies::model::WorkerModel;
-use policies::ratio::{
-    Action, Controller, Guarded, Observation, Plan, Planner, Split, Threshold, WorkerLoad,
-};
+use policies::ratio::{Action, Guarded, Observation, Plan, Planner, Split, WorkerLoad};
 use policies::worker::Role;
 
 use super::events::Event;
 use super::worker::Worker;
 use super::world::World;
-use super::{Control, PlannerKind, Setup};
+use super::{Control, Setup};
 use crate::workload::Job;
 
 /// Between two looks.
@@ -50,17 +48,8 @@ impl Watch {
 }
 
 fn planner(model: WorkerModel, itl_seconds: f64, control: &Control) -> Box<dyn Planner> {
-    let guardrails = control.guardrails.clone();
-    match &control.planner {
-        PlannerKind::Threshold(settings) => Box::new(Guarded::new(
-            Threshold::new(model, settings.clone()),
-            guardrails,
-        )),
-        PlannerKind::Controller(settings) => Box::new(Guarded::new(
-            Controller::new(model, itl_seconds, settings.clone()),
-            guardrails,
-        )),
-    }
+    let planner = control.planner.build(model, itl_seconds);
+    Box::new(Guarded::new(planner, control.guardrails.clone()))
 }
 
 impl World<'_> {

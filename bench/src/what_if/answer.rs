@@ -6,7 +6,7 @@ use policies::ratio::Split;
 use serde::Serialize;
 
 use super::{Question, schedule::Schedule};
-use crate::{scenario::Figures, split, text_table::TextTable, workload::Workload};
+use crate::{scenario::Figures, text_table::TextTable, workload::Workload};
 
 /// Attainment that is worth speaking of: below it, another seed or another hour decides.
 const NOTABLE: f64 = 0.005;
@@ -88,7 +88,7 @@ impl Scheduled {
         Self {
             levels: schedule.levels(),
             moves: moves
-                .map(|(at, to)| (at.as_micros() as f64 / 1e6, split::name(*to)))
+                .map(|(at, to)| (at.as_micros() as f64 / 1e6, to.to_string()))
                 .collect(),
             figures,
         }
@@ -117,7 +117,7 @@ impl Answer {
             slot_s: question.slot.as_secs_f64(),
             fixed: fixed
                 .map(|(split, figures)| Fixed {
-                    split: split::name(*split),
+                    split: split.to_string(),
                     figures: *figures,
                 })
                 .collect(),

@@ -13,7 +13,7 @@ use super::{
     Question,
     demand::{self, Demand},
 };
-use crate::{sim::RoleChange, split, workload::Workload};
+use crate::{sim::RoleChange, workload::Workload};
 
 /// Slots whose demand is added up for a decision.
 const WINDOWS: [usize; 5] = [1, 2, 4, 8, 16];
@@ -57,10 +57,11 @@ impl Schedule {
         used.dedup();
         let workers = self.start.prefill + self.start.decode;
         let name = |prefill: &u32| {
-            split::name(Split {
+            Split {
                 prefill: *prefill,
                 decode: workers - prefill,
-            })
+            }
+            .to_string()
         };
         used.iter().map(name).collect::<Vec<_>>().join("/")
     }
@@ -90,7 +91,7 @@ pub(super) fn candidates(question: &Question, workload: &Workload) -> Vec<Schedu
 }
 
 fn pairs(workers: u32) -> Vec<[Split; 2]> {
-    let splits = split::all(workers);
+    let splits = Split::all(workers);
     let pairs = splits.iter().enumerate().flat_map(|(place, low)| {
         let higher = &splits[place + 1..];
         higher.iter().map(|high| [*low, *high])

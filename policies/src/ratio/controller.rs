@@ -9,6 +9,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::estimate::{DemandEstimator, Stream};
 use crate::model::WorkerModel;
 use crate::time::Timestamp;
@@ -20,7 +22,8 @@ use super::regimes::Regimes;
 use super::{Action, Observation, Plan, Planner, Reason, Split};
 
 /// The settings of the controller. The defaults work without tuning; what each is for stands with it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct ControllerSettings {
     /// Time that a mix lasts, before it is known.
     pub regime: Duration,

@@ -3,11 +3,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Timestamp;
+use crate::worker::Role;
 
-use super::{Action, Observation, Plan, Planner, Reason};
+use super::{Action, Observation, Plan, Planner, Reason, Split};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct GuardrailSettings {
     /// From the end of a move until the next may begin: what it did has to show first.
     pub cooldown: Duration,
@@ -15,6 +19,11 @@ pub struct GuardrailSettings {
     pub moves_per_hour: usize,
     /// A worker whose report is older is not known, and nothing is planned with what isn't known.
     pub stale: Duration,
+    /// From a move that failed until the next may begin: what made it fail may still be there, and each try takes a
+    /// worker out of service.
+    pub after_failure: Duration,
+    /// Nothing is moved; what would be is said.
+    pub advise_only: bool,
 }
 
 impl Default for GuardrailSettings {
@@ -23,13 +32,16 @@ impl Default for GuardrailSettings {
             cooldown: Duration::from_secs(10),
             moves_per_hour: 60,
             stale: Duration::from_secs(10),
+            after_failure: Duration::from_mins(5),
+            advise_only: false,
         }
     }
 }
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// A planner within its guardrails.
+/// A planner within its guardrails. An operator who pins the split takes the planner's place, and overrides the
+/// guardrails that are there for its errors; what would take a role out of service is refused to both.
 #[derive(Debug, Clone)]
 pub struct Guarded<P> {
     planner: P,
@@ -38,6 +50,8 @@ pub struct Guarded<P> {
     begun: VecDeque<Timestamp>,
     /// When a move was last seen under way.
     moving_at: Option<Timestamp>,
+    /// Where the last move leads.
+    heading: Option<Split>,
 }
 
 impl<P: Planner> Guarded<P> {
@@ -47,11 +61,12 @@ impl<P: Planner> Guarded<P> {
             settings,
             begun: VecDeque::new(),
             moving_at: None,
+            heading: None,
         }
     }
 
-    /// Why nothing may be moved now, whatever the planner says.
-    fn forbidden(&mut self, now: Timestamp, seen: &Observation) -> Option<Reason> {
+    /// Takes note of the time and of a move under way.
+    fn look(&mut self, now: Timestamp, seen: &Observation) {
         while let Some(first) = self.begun.front()
             && now.since(*first) > HOUR
         {
@@ -59,27 +74,42 @@ impl<P: Planner> Guarded<P> {
         }
         if seen.moving {
             self.moving_at = Some(now);
-            return Some(Reason::Moving);
         }
-        if seen.split.prefill == 0 || seen.split.decode == 0 {
-            return Some(Reason::RoleUnserved);
+    }
+
+    /// Why the fleet can't be planned for now, told also where nothing is wanted of it.
+    fn blind(&self, seen: &Observation) -> Option<Reason> {
+        let stale = |age| age > self.settings.stale;
+        if seen.moving {
+            Some(Reason::Moving)
+        } else if seen.split.prefill == 0 || seen.split.decode == 0 {
+            Some(Reason::RoleUnserved)
+        } else if seen.pinned.is_some() {
+            None
+        } else if seen.missing > 0 {
+            Some(Reason::WorkerMissing)
+        } else {
+            seen.oldest_report
+                .is_none_or(stale)
+                .then_some(Reason::StaleReadings)
         }
-        if seen.missing > 0 {
-            return Some(Reason::WorkerMissing);
+    }
+
+    /// Why a move of a worker of `donor` may not be made now.
+    fn forbidden(&self, now: Timestamp, seen: &Observation, donor: Role) -> Option<Reason> {
+        let within = |since: Option<Duration>, pause| since.is_some_and(|since| since < pause);
+        let since_move = self.moving_at.map(|at| now.since(at));
+        if seen.split.of(donor) < 2 {
+            Some(Reason::LastWorker)
+        } else if seen.pinned.is_some() {
+            None
+        } else if within(seen.since_failed_move, self.settings.after_failure) {
+            Some(Reason::MoveFailed)
+        } else if within(since_move, self.settings.cooldown) {
+            Some(Reason::Cooldown)
+        } else {
+            (self.begun.len() >= self.settings.moves_per_hour).then_some(Reason::BudgetSpent)
         }
-        if seen
-            .oldest_report
-            .is_none_or(|age| age > self.settings.stale)
-        {
-            return Some(Reason::StaleReadings);
-        }
-        if self
-            .moving_at
-            .is_some_and(|at| now.since(at) < self.settings.cooldown)
-        {
-            return Some(Reason::Cooldown);
-        }
-        (self.begun.len() >= self.settings.moves_per_hour).then_some(Reason::BudgetSpent)
     }
 }
 
@@ -87,38 +117,57 @@ impl<P: Planner> Planner for Guarded<P> {
     /// The planner is asked each time, since what it learns from a look doesn't depend on what it may do.
     fn plan(&mut self, now: Timestamp, seen: &Observation) -> Plan {
         let plan = self.planner.plan(now, seen);
-        let forbidden = self.forbidden(now, seen);
-        // What keeps it from seeing or acting at all is told also where nothing was wanted.
-        let always = matches!(
-            forbidden,
-            Some(
-                Reason::Moving
-                    | Reason::RoleUnserved
-                    | Reason::WorkerMissing
-                    | Reason::StaleReadings
-            )
-        );
-        match (plan.action, forbidden) {
-            (_, Some(reason)) if always => plan.held(reason, seen.split),
-            (Action::Move, Some(reason)) => plan.held(reason, seen.split),
-            (Action::Move, None) => match plan.donor {
-                Some(donor) if seen.split.of(donor) >= 2 => {
-                    self.begun.push_back(now);
-                    self.moving_at = Some(now);
-                    plan
-                }
-                _ => plan.held(Reason::LastWorker, seen.split),
-            },
-            (Action::Hold | Action::Advise, _) => plan,
+        let plan = match seen.pinned {
+            Some(pinned) => towards(pinned, seen.split, plan),
+            None => plan,
+        };
+        self.look(now, seen);
+        if let Some(reason) = self.blind(seen) {
+            let heading = self.heading.filter(|_| reason == Reason::Moving);
+            return plan.held(reason, heading.unwrap_or(seen.split));
         }
+        let (Action::Move, Some(donor)) = (plan.action, plan.donor) else {
+            return plan;
+        };
+        if let Some(reason) = self.forbidden(now, seen, donor) {
+            return plan.held(reason, seen.split);
+        }
+        if self.settings.advise_only || !seen.movable.of(donor) {
+            return Plan {
+                action: Action::Advise,
+                ..plan
+            };
+        }
+        self.begun.push_back(now);
+        self.moving_at = Some(now);
+        self.heading = seen.split.moved(donor);
+        plan
+    }
+}
+
+/// What is to be done for the split that an operator asked for. Where a worker is missing, the others may not be able to
+/// make it, and stay.
+fn towards(pinned: Split, split: Split, plan: Plan) -> Plan {
+    let donor = if split.prefill > pinned.prefill && split.decode < pinned.decode {
+        Some(Role::Prefill)
+    } else if split.decode > pinned.decode && split.prefill < pinned.prefill {
+        Some(Role::Decode)
+    } else {
+        None
+    };
+    Plan {
+        action: donor.map_or(Action::Hold, |_| Action::Move),
+        reason: Reason::Pinned,
+        target: pinned,
+        donor,
+        ..plan
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ratio::Split;
-    use crate::worker::Role;
+    use crate::ratio::Movable;
 
     /// Wants to move a worker of a role at every look.
     struct Eager(Role);
@@ -200,6 +249,20 @@ mod tests {
                 },
                 Some(Reason::StaleReadings),
             ),
+            (
+                Observation {
+                    since_failed_move: Some(Duration::from_secs(299)),
+                    ..seen()
+                },
+                Some(Reason::MoveFailed),
+            ),
+            (
+                Observation {
+                    since_failed_move: Some(Duration::from_secs(300)),
+                    ..seen()
+                },
+                None,
+            ),
         ];
         for (seen, refused) in cases {
             let plan = guarded(60).plan(at(100), &seen);
@@ -222,7 +285,12 @@ mod tests {
             ..seen()
         };
         for second in 1..=40 {
-            assert_eq!(guarded.plan(at(second), &moving).reason, Reason::Moving);
+            let plan = guarded.plan(at(second), &moving);
+            let after = Split {
+                prefill: 3,
+                decode: 1,
+            };
+            assert_eq!((plan.reason, plan.target), (Reason::Moving, after));
         }
         assert_eq!(guarded.plan(at(49), &seen()).reason, Reason::Cooldown);
         assert_eq!(guarded.plan(at(50), &seen()).action, Action::Move);
@@ -239,5 +307,84 @@ mod tests {
             Action::Move,
             "the first is an hour ago"
         );
+    }
+
+    #[test]
+    fn what_nobody_here_can_move_or_may_move_is_advised() {
+        let movable = Movable {
+            prefill: true,
+            decode: false,
+        };
+        let unmovable = Observation { movable, ..seen() };
+        let dry = GuardrailSettings {
+            advise_only: true,
+            ..GuardrailSettings::default()
+        };
+        let mut dry_run = Guarded::new(Eager(Role::Decode), dry);
+        for second in 0..100 {
+            let plans = [
+                guarded(1).plan(at(second), &unmovable),
+                dry_run.plan(at(second), &seen()),
+            ];
+            for plan in plans {
+                assert_eq!(
+                    (plan.action, plan.reason, plan.target),
+                    (
+                        Action::Advise,
+                        Reason::PrefillShort,
+                        Split {
+                            prefill: 3,
+                            decode: 1
+                        }
+                    ),
+                    "advice spends no budget and starts no pause"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_operator_overrides_the_planner_and_what_guards_against_its_errors() {
+        let pinned = |prefill, decode| Observation {
+            pinned: Some(Split { prefill, decode }),
+            missing: 1,
+            oldest_report: None,
+            since_failed_move: Some(Duration::ZERO),
+            ..seen()
+        };
+        let mut guarded = guarded(0);
+        let decided = |plan: Plan| (plan.action, plan.reason, plan.donor);
+        let cases = [
+            (
+                pinned(1, 3),
+                (Action::Move, Reason::Pinned, Some(Role::Prefill)),
+            ),
+            (
+                pinned(3, 1),
+                (Action::Move, Reason::Pinned, Some(Role::Decode)),
+            ),
+            (pinned(2, 2), (Action::Hold, Reason::Pinned, None)),
+            (pinned(2, 3), (Action::Hold, Reason::Pinned, None)),
+            (
+                Observation {
+                    split: Split {
+                        prefill: 3,
+                        decode: 1,
+                    },
+                    ..pinned(4, 0)
+                },
+                (Action::Hold, Reason::LastWorker, None),
+            ),
+            (
+                Observation {
+                    moving: true,
+                    ..pinned(3, 1)
+                },
+                (Action::Hold, Reason::Moving, None),
+            ),
+        ];
+        for (seen, expected) in cases {
+            assert_eq!(decided(guarded.plan(at(0), &seen)), expected);
+        }
     }
 }

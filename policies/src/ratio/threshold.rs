@@ -6,13 +6,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::WorkerModel;
 use crate::time::Timestamp;
 use crate::worker::Role;
 
 use super::{Action, Observation, Plan, Planner, Reason, WorkerLoad};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct ThresholdSettings {
     /// Targets for the time to first token and between tokens, seconds.
     pub ttft_seconds: f64,

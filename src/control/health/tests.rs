@@ -302,3 +302,24 @@ async fn a_hanging_worker_delays_no_other() {
     story.elapse(0.3).await;
     assert_eq!(story.state(&second), WorkerState::Serving);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_worker_that_answers_again_serves_again() {
+    let stand_in = ready();
+    let (mut story, worker) = one(&stand_in, Role::Decode, |_| {}, |_| {});
+    story.elapse(1.0).await;
+    stand_in.set("/ready", Reply::Status(503));
+    for event in [
+        WorkerEvent::DrainRequested,
+        WorkerEvent::Emptied,
+        WorkerEvent::GaveUp,
+    ] {
+        story.fleet.registry.apply(worker.id, event);
+    }
+    story.elapse(300.0).await;
+    assert_eq!(story.state(&worker), WorkerState::Failed);
+    stand_in.set("/ready", Reply::Status(200));
+    story.elapse(65.0).await;
+    assert_eq!(story.state(&worker), WorkerState::Serving);
+    story.bench.end().await;
+}

@@ -25,11 +25,13 @@ const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
 /// Whether workers in `state` are checked.
 pub(super) const fn is_checked(state: WorkerState) -> bool {
     match state {
-        WorkerState::Starting | WorkerState::Serving | WorkerState::Unhealthy => true,
+        WorkerState::Starting
+        | WorkerState::Serving
+        | WorkerState::Unhealthy
+        | WorkerState::Failed => true,
         WorkerState::Draining
         | WorkerState::Switching
         | WorkerState::Verifying
-        | WorkerState::Failed
         | WorkerState::Removed => false,
     }
 }
@@ -149,10 +151,13 @@ impl Watch {
             WorkerState::Serving => {
                 (self.failures >= settings.failure_threshold).then_some(WorkerEvent::GaveUp)
             }
+            // It answers again, so it was started anew, and is looked at like any other that starts.
+            WorkerState::Failed => {
+                (self.passes >= settings.success_threshold).then_some(WorkerEvent::Relaunched)
+            }
             WorkerState::Draining
             | WorkerState::Switching
             | WorkerState::Verifying
-            | WorkerState::Failed
             | WorkerState::Removed => None,
         }
     }
@@ -161,13 +166,13 @@ impl Watch {
     fn pause(&self, settings: &HealthSettings) -> Duration {
         match self.state {
             WorkerState::Starting if self.late => settings.startup_check_interval,
+            WorkerState::Failed => settings.startup_check_interval,
             WorkerState::Starting => STARTING_INTERVAL,
             WorkerState::Unhealthy => settings.interval.min(RECOVERY_INTERVAL),
             WorkerState::Serving
             | WorkerState::Draining
             | WorkerState::Switching
             | WorkerState::Verifying
-            | WorkerState::Failed
             | WorkerState::Removed => settings.interval,
         }
     }

@@ -1,8 +1,10 @@
 //! Families of the ratio controller.
 
+use std::time::Duration;
+
 use policies::ratio::{Action, ControllerState, Plan, Reason, Utilisation};
 use policies::worker::Role;
-use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGaugeVec};
+use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::catalogue::Catalogue;
 
@@ -14,8 +16,16 @@ pub struct RatioFamilies {
     predicted_utilisation: GaugeVec,
     measured_utilisation: GaugeVec,
     predicted_itl: GaugeVec,
-    pub failed_transitions: IntCounter,
+    transitions: IntCounterVec,
+    steps: HistogramVec,
+    failed_transitions: IntCounter,
 }
+
+/// Upper bounds for the steps of a role change, seconds: a switch in place takes tenths of one, a large model is loaded
+/// in minutes, and a long answer is waited for half an hour at most.
+const STEP_SECONDS: [f64; 12] = [
+    0.1, 0.3, 1.0, 3.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0,
+];
 
 impl RatioFamilies {
     pub(super) fn new(make: &mut Catalogue) -> Self {
@@ -50,6 +60,17 @@ impl RatioFamilies {
                 "Inter-token latency that the performance model predicts for the streams now running",
                 &[],
             ),
+            transitions: make.counter(
+                "adaptive_router_controller_transitions_total",
+                "Role changes that ended, by the role before and after, by how the role is changed (in_place, restart) and by result (success, failure)",
+                &["from", "to", "means", "result"],
+            ),
+            steps: make.histogram(
+                "adaptive_router_controller_transition_step_seconds",
+                "Duration of the steps of role changes: drain (the worker finishes what it runs), change (it takes the other role), verify (until it is found good)",
+                &["step"],
+                &STEP_SECONDS,
+            ),
             failed_transitions: make
                 .counter(
                     "adaptive_router_controller_failed_transitions_total",
@@ -75,6 +96,24 @@ impl RatioFamilies {
                 .with_label_values(&[each.as_str()])
                 .set(i64::from(each == state));
         }
+    }
+
+    /// A role change ended.
+    pub fn moved(&self, from: Role, to: Role, means: &str, success: bool) {
+        let result = if success { "success" } else { "failure" };
+        self.transitions
+            .with_label_values(&[from.as_str(), to.as_str(), means, result])
+            .inc();
+        if !success {
+            self.failed_transitions.inc();
+        }
+    }
+
+    /// A step of a role change ended.
+    pub fn stepped(&self, step: &str, took: Duration) {
+        self.steps
+            .with_label_values(&[step])
+            .observe(took.as_secs_f64());
     }
 
     pub fn decided(&self, plan: &Plan) {

@@ -12,6 +12,7 @@ use prometheus::{
 use super::buckets::{Buckets, TOKENS};
 use super::catalogue::Catalogue;
 use super::labels::ModelLabels;
+use crate::telemetry::queued::Queued;
 use crate::telemetry::requests::{FinishedRequest, Outcome, Slo, TokenCount, Verdict};
 
 /// Label values of this router where the peer has several kinds.
@@ -53,7 +54,8 @@ pub struct RequestFamilies {
     tokens: IntCounterVec,
     finished: IntCounterVec,
     in_flight: IntGaugeVec,
-    pub queued: IntGauge,
+    queued: IntGauge,
+    queued_prompt_tokens: IntGauge,
     queue_wait: Histogram,
     total: HistogramVec,
     prompt_tokens: HistogramVec,
@@ -138,14 +140,21 @@ impl RequestFamilies {
             queued: make
                 .gauge(
                     "adaptive_router_requests_queued",
-                    "Inference requests that wait in the router for a place",
+                    "Inference requests that wait in the router: for a place (--max-concurrent-requests) or for a prefill worker with room (--prefill-queue-tokens)",
+                    &[],
+                )
+                .with_label_values::<&str>(&[]),
+            queued_prompt_tokens: make
+                .gauge(
+                    "adaptive_router_queued_prompt_tokens",
+                    "Estimated prompt tokens of the requests that wait in the router",
                     &[],
                 )
                 .with_label_values::<&str>(&[]),
             queue_wait: make
                 .histogram(
                     "adaptive_router_queue_wait_seconds",
-                    "How long an accepted request waited in the router for a place",
+                    "How long an accepted request waited in the router, for a place and for a prefill worker with room, all attempts together",
                     &[],
                     &buckets.durations,
                 )
@@ -214,6 +223,11 @@ impl RequestFamilies {
                 .with_label_values(&[latency])
                 .set(target.as_secs_f64());
         }
+    }
+
+    /// What waits, to be kept up to date by those who make requests wait.
+    pub fn queued(&self) -> Queued {
+        Queued::new(self.queued.clone(), self.queued_prompt_tokens.clone())
     }
 
     pub fn model_label(&self, model: Option<&str>) -> Arc<str> {

@@ -49,6 +49,18 @@ const REASONS = {
   no_demand: "no demand",
   stale_readings: "the load readings are stale",
   role_unserved: "a role has no serving worker",
+  sufficient: "good enough for what comes",
+  not_worth_it: "a better split would not gain what getting there costs",
+  confirming: "a move would pay, the next look has to agree",
+  prefill_short: "prefill can't keep up",
+  decode_short: "decode can't keep up",
+  moving: "a move is under way",
+  cooldown: "the last move was a short while ago",
+  budget_spent: "this hour's moves are spent",
+  last_worker: "a role would be left without a worker",
+  worker_missing: "a worker that should serve doesn't",
+  pinned: "an operator asked for it",
+  move_failed: "a move failed a while ago",
 };
 const reasonText = (reason) => REASONS[reason] ?? reason.replaceAll("_", " ");
 

@@ -55,16 +55,22 @@ impl State {
         }
     }
 
-    /// The KV of a request has come.
-    pub(super) fn land(&mut self, id: u64, plan: Plan, collided: bool, cached_tokens: u64) {
+    /// The KV of a request has come. `false` where that is the end of this worker.
+    #[must_use]
+    pub(super) fn land(&mut self, id: u64, plan: Plan, collided: bool, cached_tokens: u64) -> bool {
         let Some(mut queued) = self.transferring.remove(&id) else {
-            return;
+            return true;
         };
+        if self.prefill.counts_twice(&queued.job.blocks) {
+            self.transferring.insert(id, queued);
+            return false;
+        }
         self.counters.room_collisions += u64::from(collided);
         queued.job.ticket.found_cached(cached_tokens);
         queued.job.plan = plan;
         queued.lands = true;
         self.start_answer(queued);
+        true
     }
 
     /// Makes the batch of the next step; none where nothing runs.

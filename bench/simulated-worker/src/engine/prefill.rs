@@ -37,7 +37,9 @@ impl PrefillSide {
         let tokens = config.timing.model.decode.kv_pool_tokens;
         Self {
             warm: false,
-            cache: config.prefix_cache.then(|| PrefixCache::holding(tokens)),
+            cache: config
+                .caches_prompts()
+                .then(|| PrefixCache::holding(tokens)),
             line_free: None,
         }
     }
@@ -46,6 +48,16 @@ impl PrefillSide {
         if let Some(cache) = &mut self.cache {
             cache.clear();
         }
+    }
+
+    /// A decode worker that kept its cache takes a prompt in; `true` where it knows the beginning. It then counts that
+    /// KV as its own and as the cache's, and finds more memory in use than there is.
+    pub(super) fn counts_twice(&mut self, blocks: &[u64]) -> bool {
+        self.cache.as_mut().is_some_and(|cache| {
+            let known = cache.find(blocks) > 0;
+            cache.keep(blocks);
+            known
+        })
     }
 
     /// A worker starts anew in this role: its cache was dropped, its first batch is slow again.

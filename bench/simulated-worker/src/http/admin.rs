@@ -30,9 +30,13 @@ pub(super) const VERSION: &str = "0.5.23";
 /// How long `/health` waits for the engine (SGLang's default for its probe).
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What decode graphs are said to take. Any number but 0 does: it tells a router that passes on a peer's number from one
+/// that makes up its own.
+const GRAPH_MEMORY_GB: f64 = 1.25;
+
 impl SimulatedWorker {
     fn is_ready(&self) -> bool {
-        self.engine.is_up() && !self.engine.faults.unready()
+        self.engine.is_up() && !self.engine.is_unhealthy() && !self.engine.faults.unready()
     }
 
     /// The role that the worker reports: its own, unless a fault makes it lie.
@@ -51,11 +55,12 @@ pub(super) async fn ready(State(worker): State<SimulatedWorker>) -> StatusCode {
     }
 }
 
-/// Generates a token, without a partner, and takes its second for it.
+/// Generates a token, without a partner, and takes its second for it, in which the worker isn't idle.
 pub(super) async fn health(State(worker): State<SimulatedWorker>) -> StatusCode {
     if !worker.is_ready() {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
+    let _busy = worker.engine.probe();
     let probe = worker.engine.admit(Job {
         rid: format!("HEALTH_CHECK_{}", random_rid()).into(),
         meeting: Meeting::Nobody,
@@ -81,7 +86,7 @@ pub(super) async fn health(State(worker): State<SimulatedWorker>) -> StatusCode 
 pub(super) async fn server_info(State(worker): State<SimulatedWorker>) -> Json<Value> {
     let config = worker.config();
     let model = &config.timing.model;
-    let graphs = worker.engine.graphs_captured();
+    let graphs = worker.engine.graphs();
     Json(json!({
         "model_path": config.model,
         "served_model_name": config.model,
@@ -91,7 +96,7 @@ pub(super) async fn server_info(State(worker): State<SimulatedWorker>) -> Json<V
         "context_length": config.context_length,
         "disaggregation_mode": config.role,
         "disaggregation_bootstrap_port": config.bootstrap_port,
-        "disaggregation_transfer_backend": "mooncake",
+        "disaggregation_transfer_backend": config.transfer_backend,
         "tp_size": 1,
         "dp_size": 1,
         "pp_size": 1,
@@ -104,7 +109,7 @@ pub(super) async fn server_info(State(worker): State<SimulatedWorker>) -> Json<V
         "stream_interval": config.stream_interval,
         "enable_pd_role_switch": config.enable_pd_role_switch,
         "enable_metrics": config.enable_metrics,
-        "disable_radix_cache": !config.prefix_cache,
+        "disable_radix_cache": !config.caches_prompts(),
         "launch_command": "simulated-worker",
         "max_total_num_tokens": model.decode.kv_pool_tokens,
         "max_req_input_len": config.context_length.saturating_sub(6),
@@ -119,8 +124,8 @@ pub(super) async fn server_info(State(worker): State<SimulatedWorker>) -> Json<V
         "kv_events": null,
         "internal_states": [{
             "disaggregation_mode": worker.reported_role(),
-            "decode_cuda_graph_bs": if graphs { vec![1, 2, 4, 8] } else { Vec::new() },
-            "decode_cuda_graph_memory_gb": 0.0,
+            "decode_cuda_graph_memory_gb": if graphs.is_some() { GRAPH_MEMORY_GB } else { 0.0 },
+            "decode_cuda_graph_bs": graphs.unwrap_or_default(),
             "memory_usage": {
                 "weight": 0.0,
                 "kvcache": 0.0,

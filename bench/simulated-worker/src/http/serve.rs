@@ -34,6 +34,10 @@ pub(crate) async fn serve<W: Wire>(
     worker: SimulatedWorker,
     parsed: Result<(Request, W), Refusal>,
 ) -> Response {
+    if worker.engine.is_unhealthy() {
+        worker.engine.refuse();
+        return errors::failed(StatusCode::SERVICE_UNAVAILABLE, "Server is unhealthy");
+    }
     let fault = worker.engine.faults.for_request();
     match &fault {
         Some(Fault::Refuse {
@@ -107,8 +111,7 @@ fn admit_choice(worker: &SimulatedWorker, request: &Request, index: usize) -> Pe
         Role::Prefill => Plan::first_token(answer),
         Role::Decode | Role::Null => Plan::new(answer, sampling),
     };
-    // A decode computes no prompt.
-    let blocks = if worker.engine.config.prefix_cache && role != Role::Decode {
+    let blocks = if worker.engine.config.caches_prompts() {
         prompt.blocks()
     } else {
         Vec::new()

@@ -8,3 +8,4 @@ mod model;
 mod openai;
 mod support;
 mod switch;
+mod traps;

@@ -1,0 +1,103 @@
+//! Requests that wait in the router: how many, how long, for what and in which order.
+//!
+//! There is one queue for users: who waits for a place under `--max-concurrent-requests` and who waits for a prefill
+//! worker with room are counted together, and a request's patience is one, wherever it is spent.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use policies::queue::QueueOrder;
+
+use super::Mode;
+use super::parse;
+
+/// Waiting in the router.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueSettings {
+    /// Requests that wait at most, wherever.
+    pub size: usize,
+    /// How long a request waits at most, all in all.
+    pub timeout: Duration,
+    pub order: QueueOrder,
+    /// Prompt tokens from which on a prefill worker has enough before it; `None` sends requests straight to workers.
+    pub prefill_tokens: Option<NonZeroU64>,
+}
+
+/// Two full batches of 8,192 tokens, SGLang's default: one that is being computed and one that waits, so that the
+/// worker has work when it asks for it. What is beyond can still choose its worker. The simulator's scenarios have
+/// the same number.
+const CONTROLLER_PREFILL_TOKENS: NonZeroU64 = NonZeroU64::new(16_384).expect("not zero");
+
+/// `sglang_router`'s number, for places.
+const QUEUE_SIZE: usize = 100;
+
+/// Where the router's queue takes the place of the workers' own, which have no bound. As many come in the default
+/// timeout at 68 requests a second, which is more than the published study's four pairs sustain of its shortest
+/// prompts and answers together.
+const LATE_BINDING_QUEUE_SIZE: usize = 4_096;
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Waiting Requests")]
+pub(super) struct QueueFlags {
+    /// Requests that wait in the router at most; 0 answers 429 at once [default: 100] (4096 with a bound of
+    /// --prefill-queue-tokens)
+    #[arg(long, value_name = "N", value_parser = parse::whole::<usize>)]
+    queue_size: Option<usize>,
+
+    /// Seconds that a request waits at most
+    #[arg(id = "queue-timeout-secs", long, value_name = "SECS", default_value = "60", value_parser = parse::positive_seconds)]
+    queue_timeout: Duration,
+
+    /// PD mode: requests wait in the router while every prefill worker has this many prompt tokens before it, and are
+    /// paired with workers when one has less; 0 is no bound [default: no limit] (16384 with --policy
+    /// ratio-controller)
+    #[arg(long, value_name = "TOKENS", value_parser = parse::whole::<u64>)]
+    prefill_queue_tokens: Option<u64>,
+
+    /// Who is next among those that wait for a prefill worker: whoever can still have its first token within
+    /// --ttft-slo-ms, or whoever came first
+    #[arg(long, value_name = "ORDER", default_value = QueueOrder::FreshFirst.as_str(), value_parser = order())]
+    queue_order: QueueOrder,
+}
+
+impl QueueFlags {
+    /// A bound that the mode has no use for is named in `ignored`.
+    pub(super) fn conclude(
+        self,
+        mode: Mode,
+        ratio_controller: bool,
+        ignored: &mut Vec<String>,
+    ) -> QueueSettings {
+        let unless_given = ratio_controller.then_some(CONTROLLER_PREFILL_TOKENS);
+        let mut prefill_tokens = match self.prefill_queue_tokens {
+            Some(tokens) => NonZeroU64::new(tokens),
+            None => unless_given,
+        };
+        if mode == Mode::Regular {
+            prefill_tokens = None;
+            if self.prefill_queue_tokens.is_some_and(|tokens| tokens > 0) {
+                ignored.push("--prefill-queue-tokens (needs --pd-disaggregation)".to_owned());
+            }
+        }
+        let size = match prefill_tokens {
+            Some(_) => LATE_BINDING_QUEUE_SIZE,
+            None => QUEUE_SIZE,
+        };
+        QueueSettings {
+            size: self.queue_size.unwrap_or(size),
+            timeout: self.queue_timeout,
+            order: self.queue_order,
+            prefill_tokens,
+        }
+    }
+}
+
+fn order() -> impl TypedValueParser<Value = QueueOrder> {
+    PossibleValuesParser::new(QueueOrder::ALL.map(QueueOrder::as_str)).map(|name| {
+        let mut orders = QueueOrder::ALL.into_iter();
+        let named = orders.find(|order| order.as_str() == name);
+        named.expect("only names of orders are accepted")
+    })
+}

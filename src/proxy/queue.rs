@@ -1,0 +1,252 @@
+//! Late binding: a request waits in the router until a prefill worker has room, and only then is paired with workers.
+//!
+//! What waits in a worker's own queue has chosen its worker and its turn. What waits here has chosen neither: it goes to
+//! whoever has room first, a worker that is drained takes nobody with it, and under overload the requests that can still
+//! have their first token in time go before those that can't.
+//!
+//! The line is [`WaitQueue`] behind a short lock. Only its first may go. It is woken when something may have made room
+//! for it ([`PrefillQueue::room_may_be`]), picks its workers under the lock, so that no two take the same room, and
+//! wakes the one behind it; whoever is woken and is not the first passes it on. A request that leaves the line for any
+//! reason does the same as it drops its seat, so that no wake-up is lost and none wakes everybody.
+
+mod lead;
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use policies::model::PrefillModel;
+use policies::queue::{Place, WaitQueue};
+use policies::time::Timestamp;
+use policies::worker::Role;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::admission::Refused;
+use super::error::RouteError;
+use super::pick::NoWorker;
+use super::waiting_room::{Waiting, WaitingRoom};
+use crate::clock::Clock;
+use crate::config::{QueueSettings, SloSettings};
+use crate::workers::{Worker, WorkerRegistry};
+use lead::Lead;
+
+/// How often the first in line looks by itself. All that makes room wakes it, but for the time alone that turns an open
+/// breaker half open; a second is short beside the minute that breakers are open.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The line in front of the prefill workers.
+#[derive(Debug)]
+pub struct PrefillQueue {
+    /// A prefill worker has room while fewer prompt tokens than this are before it. It is more than zero, so a worker
+    /// with nothing has room for a prompt of any length.
+    bound: NonZeroU64,
+    room: Arc<WaitingRoom>,
+    line: Mutex<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    waiting: WaitQueue<Arc<Notify>>,
+    lead: Lead,
+}
+
+/// A request that wants to be dispatched.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanting<'a> {
+    pub registry: &'a WorkerRegistry,
+    pub clock: Clock,
+    /// Of the request, not of this attempt.
+    pub arrived: Timestamp,
+    pub prompt_tokens: u32,
+    /// How long it may still wait.
+    pub patience: Duration,
+}
+
+impl PrefillQueue {
+    /// `None` where the settings bind requests to workers as they come. `model` is how long prefill is thought to take
+    /// before anything was measured.
+    pub fn new(
+        settings: &QueueSettings,
+        slo: &SloSettings,
+        model: PrefillModel,
+        room: Arc<WaitingRoom>,
+    ) -> Option<Arc<Self>> {
+        Some(Arc::new(Self {
+            bound: settings.prefill_tokens?,
+            room,
+            line: Mutex::new(Line {
+                waiting: WaitQueue::new(settings.order, slo.ttft),
+                lead: Lead::new(model),
+            }),
+        }))
+    }
+
+    /// Waits until `take` can take workers with fewer than the bound of prompt tokens before them. `take` answers `None`
+    /// where there are workers and none has room; it is called under the line's lock.
+    pub async fn dispatch<T>(
+        &self,
+        wanting: &Wanting<'_>,
+        take: impl Fn(NonZeroU64) -> Result<Option<T>, NoWorker>,
+    ) -> Result<T, RouteError> {
+        let deadline = Instant::now() + wanting.patience;
+        let mut seat = {
+            let mut line = self.line.lock();
+            line.lead.asked_for(wanting.prompt_tokens);
+            if line.waiting.is_empty()
+                && let Some(taken) = take(self.bound).map_err(RouteError::NoWorker)?
+            {
+                return Ok(taken);
+            }
+            Seat::join(self, &mut line, wanting).map_err(RouteError::Refused)?
+        };
+        let mut called = false;
+        loop {
+            if let Some(done) = self.try_first(&mut seat, wanting, &take, called) {
+                return done.map_err(RouteError::NoWorker);
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(RouteError::Refused(Refused::TimedOut));
+            }
+            let look = deadline.min(now + LOOK);
+            called = tokio::time::timeout_at(look, seat.call.notified())
+                .await
+                .is_ok();
+        }
+    }
+
+    /// Takes, where the seat is the first. Where it isn't and was called, the call goes to whoever is.
+    fn try_first<T>(
+        &self,
+        seat: &mut Seat<'_>,
+        wanting: &Wanting<'_>,
+        take: impl Fn(NonZeroU64) -> Result<Option<T>, NoWorker>,
+        called: bool,
+    ) -> Option<Result<T, NoWorker>> {
+        let mut line = self.line.lock();
+        let lead = line.lead.with_before(least_pending(wanting.registry));
+        let (first, call) = line.waiting.peek(wanting.clock.now(), lead)?;
+        if Some(first) != seat.place {
+            if called {
+                call.notify_one();
+            }
+            return None;
+        }
+        let done = take(self.bound).transpose()?;
+        seat.leave(&mut line);
+        Some(done)
+    }
+
+    /// Something happened that may let the first in line go: a prompt was computed or given up, a worker began or ceased
+    /// to serve, a breaker changed.
+    pub fn room_may_be(&self) {
+        self.line.lock().call_first();
+    }
+
+    /// What a prefill leg on `worker` holds. Its own prompt is among those that are before the worker.
+    pub fn turn(self: &Arc<Self>, worker: &Worker, prompt_tokens: u32) -> Turn {
+        let before = worker.stats.pending_prompt_tokens();
+        let line = self.line.lock();
+        Turn {
+            modelled: line.lead.modelled(before, u64::from(prompt_tokens)),
+            sent: Instant::now(),
+            prefilled: None,
+            queue: Arc::clone(self),
+        }
+    }
+}
+
+impl Line {
+    fn call_first(&self) {
+        if let Some((_, call)) = self.waiting.first() {
+            call.notify_one();
+        }
+    }
+}
+
+/// Prompt tokens before the prefill worker that has the fewest.
+fn least_pending(registry: &WorkerRegistry) -> u64 {
+    let set = registry.snapshot();
+    let serving = set.serving(Role::Prefill);
+    let pending = serving
+        .iter()
+        .map(|member| member.worker.stats.pending_prompt_tokens());
+    pending.min().unwrap_or(0)
+}
+
+/// A place in the line, left on drop: also when the client leaves.
+struct Seat<'a> {
+    queue: &'a PrefillQueue,
+    call: Arc<Notify>,
+    /// `None` once left.
+    place: Option<Place>,
+    _waiting: Waiting<'a>,
+}
+
+impl<'a> Seat<'a> {
+    fn join(
+        queue: &'a PrefillQueue,
+        line: &mut Line,
+        wanting: &Wanting<'_>,
+    ) -> Result<Self, Refused> {
+        let waiting = queue.room.join(wanting.prompt_tokens);
+        let waiting = waiting.ok_or(Refused::QueueFull)?;
+        let call = Arc::new(Notify::new());
+        let place = line.waiting.push(wanting.arrived, Arc::clone(&call));
+        Ok(Self {
+            queue,
+            call,
+            place: Some(place),
+            _waiting: waiting,
+        })
+    }
+
+    /// There may be room for another one yet, or it held the call that was meant for another.
+    fn leave(&mut self, line: &mut Line) {
+        if let Some(place) = self.place.take() {
+            line.waiting.remove(place);
+            line.call_first();
+        }
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if self.place.is_some() {
+            let queue = self.queue;
+            self.leave(&mut queue.line.lock());
+        }
+    }
+}
+
+/// A prefill leg's part in the queue: its end, whichever, may make room for the next. To be dropped after the leg's
+/// ticket.
+#[derive(Debug)]
+pub struct Turn {
+    queue: Arc<PrefillQueue>,
+    /// Seconds that the model gives it.
+    modelled: f64,
+    sent: Instant,
+    prefilled: Option<Instant>,
+}
+
+impl Turn {
+    /// The prompt was computed and its KV sent.
+    pub fn prefilled(&mut self) {
+        self.prefilled = Some(Instant::now());
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut line = self.queue.line.lock();
+        if let Some(ended) = self.prefilled {
+            line.lead.took(self.modelled, ended - self.sent);
+        }
+        line.call_first();
+    }
+}
