@@ -12,7 +12,7 @@ use super::{rounded, search, to_digits};
 use crate::study::{Assumptions, Cell, Figures, Report, StudyModel, simulate};
 
 /// What a table says of a worker.
-pub const FITTED: [Parameter; 8] = [
+pub const FITTED: [Parameter; 7] = [
     Parameter::BatchBase,
     Parameter::PerToken,
     Parameter::CachedCost,
@@ -20,7 +20,6 @@ pub const FITTED: [Parameter; 8] = [
     Parameter::TransferPerToken,
     Parameter::StepBase,
     Parameter::PerSequence,
-    Parameter::ArrivalPerToken,
 ];
 
 /// Runs of each cell for one cost. One draw of the outputs decides the median TTFT of a cell by some per cent.

@@ -69,16 +69,9 @@ impl Figures {
 pub fn simulate(cell: &Cell, model: &StudyModel, assumptions: Assumptions, seed: u64) -> Figures {
     let conditions = Conditions::of(cell, assumptions);
     let mut worker = model.worker;
-    // A worker's share of the first wave waits for its first batch: its size cancels the number of workers.
-    let c = cell.concurrency as f64;
-    let p = f64::from(cell.prefill);
-    worker.prefill.warm_up_per_request = match std::env::var("STALL_FORM").as_deref() {
-        Ok("flat") => model.stall * 100.0 * p / c,
-        Ok("pflat") => model.stall * 100.0 * p * p / c,
-        Ok("p") => model.stall * p * p,
-        Ok("each") => model.stall,
-        _ => model.stall * p,
-    };
+    // A worker's share of the first wave waits for its first batch, so its size cancels the number of workers: what is
+    // left is one stall for the fleet, which all clients share.
+    worker.prefill.warm_up_per_request = model.stall * f64::from(cell.prefill);
     let setup = Setup {
         warm: !conditions.stalls,
         ..Setup::study(worker, cell.prefill, cell.decode)
