@@ -9,6 +9,7 @@ pub use telemetry::{AccuracyArgs, CostArgs};
 use crate::{
     fit::cli::{FitArgs, FitError},
     load::LoadError,
+    model_file,
     replay::{ReplayArgs, ReplayError},
     role_changes::{RoleChangesArgs, RunError},
     scenario::{ScenarioError, cli::SimArgs},
@@ -18,6 +19,7 @@ use crate::{
     what_if::cli::{WhatIfArgs, WhatIfError},
 };
 use clap::{Args, Parser, Subcommand};
+use policies::model::WorkerModel;
 use simulated_worker::{Config, Role, Rule, Timing, TransferBackend};
 use std::{fmt, io, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
@@ -98,7 +100,10 @@ struct Behaviour {
     /// Name of the served model
     #[arg(long, default_value = "simulated")]
     model: String,
-    /// Multiply the measured GPU times by this
+    /// Model file that the GPU times are from, instead of the one that comes with the program
+    #[arg(long, value_name = "FILE.toml", value_parser = model_file::from_flag)]
+    timing: Option<WorkerModel>,
+    /// Multiply the model's GPU times by this
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     time_scale: f64,
     /// Take no time at all
@@ -147,9 +152,10 @@ impl Behaviour {
         let mut timed = if self.zero_delay {
             Config::instant(role)
         } else {
+            let model = self.timing.unwrap_or_default();
             Config {
                 role,
-                timing: Timing::MEASURED.scaled(self.time_scale),
+                timing: Timing { model, scale: 1.0 }.scaled(self.time_scale),
                 ..Config::default()
             }
         };

@@ -42,6 +42,11 @@ pub fn load(path: &Path) -> Result<WorkerModel, ModelError> {
     })
 }
 
+/// For a flag that names a model file.
+pub fn from_flag(path: &str) -> Result<WorkerModel, String> {
+    load(Path::new(path)).map_err(|error| error.to_string())
+}
+
 /// The shipped model where no file is named.
 pub fn load_or_default(path: Option<&Path>) -> Result<WorkerModel, ModelError> {
     path.map_or_else(|| Ok(WorkerModel::default()), load)

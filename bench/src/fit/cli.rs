@@ -7,9 +7,13 @@ use std::{
 };
 
 use clap::Args;
-use policies::model::Parameter;
+use policies::model::{Parameter, WorkerModel};
 
-use super::{report::FitReport, table};
+use super::{
+    loads::{self, LoadsError},
+    report::FitReport,
+    table,
+};
 use crate::{
     model_file::{self, ModelError},
     scenario::Progress,
@@ -19,8 +23,11 @@ use crate::{
 #[derive(Args)]
 pub struct FitArgs {
     /// Measured runs, as columns of bench/data/study/pd_ratio_results.csv
-    #[arg(long, value_name = "FILE.csv")]
-    results: PathBuf,
+    #[arg(long, value_name = "FILE.csv", required_unless_present = "loads")]
+    results: Option<PathBuf>,
+    /// Recorded /v1/loads answers, one a line; several workers told apart by a member "worker"
+    #[arg(long, value_name = "LOG.jsonl", conflicts_with_all = ["results", "no_caches", "no_earlier_runs"])]
+    loads: Option<PathBuf>,
     /// Model to begin with, instead of the one that comes with the program
     #[arg(long, value_name = "FILE.toml")]
     model: Option<PathBuf>,
@@ -39,6 +46,8 @@ pub struct FitArgs {
 #[derive(Debug)]
 pub enum FitError {
     Table { path: PathBuf, error: TableError },
+    Read { path: PathBuf, error: io::Error },
+    Loads { path: PathBuf, error: LoadsError },
     Model(ModelError),
     Write { path: PathBuf, error: io::Error },
 }
@@ -47,6 +56,8 @@ impl fmt::Display for FitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Table { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Read { path, error } => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Loads { path, error } => write!(f, "{}: {error}", path.display()),
             Self::Model(error) => error.fmt(f),
             Self::Write { path, error } => write!(f, "cannot write {}: {error}", path.display()),
         }
@@ -57,11 +68,39 @@ impl std::error::Error for FitError {}
 
 impl FitArgs {
     pub fn run(self) -> Result<ExitCode, FitError> {
-        let cells = study::load(&self.results).map_err(|error| FitError::Table {
-            path: self.results.clone(),
+        let worker = model_file::load_or_default(self.model.as_deref()).map_err(FitError::Model)?;
+        let file = match (&self.loads, &self.results) {
+            (Some(log), _) => self.from_loads(log, worker)?,
+            (None, Some(results)) => self.from_results(results, worker)?,
+            (None, None) => unreachable!("one of them is required"),
+        };
+        if let Some(path) = &self.out {
+            write(path, &file)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Prints the fit. Answers with the model file.
+    fn from_loads(&self, log: &Path, worker: WorkerModel) -> Result<String, FitError> {
+        let text = std::fs::read_to_string(log).map_err(|error| FitError::Read {
+            path: log.to_owned(),
             error,
         })?;
-        let worker = model_file::load_or_default(self.model.as_deref()).map_err(FitError::Model)?;
+        let fit = loads::fit(&text, worker).map_err(|error| FitError::Loads {
+            path: log.to_owned(),
+            error,
+        })?;
+        print!("{fit}");
+        let kept = |parameter| kept(parameter, self.model.as_deref());
+        Ok(fit.model_file(&log.display().to_string(), kept))
+    }
+
+    /// Prints the fit. Answers with the model file.
+    fn from_results(&self, results: &Path, worker: WorkerModel) -> Result<String, FitError> {
+        let cells = study::load(results).map_err(|error| FitError::Table {
+            path: results.to_owned(),
+            error,
+        })?;
         let assumptions = Assumptions {
             caches: !self.no_caches,
             served_before: !self.no_earlier_runs,
@@ -69,12 +108,8 @@ impl FitArgs {
         let start = table::start(worker);
         let report = FitReport::new(&cells, &start, assumptions, Progress::Shown);
         print!("{report}");
-        if let Some(path) = &self.out {
-            let source = self.results.display().to_string();
-            let kept = |parameter| kept(parameter, self.model.as_deref());
-            write(path, &report.model_file(&source, kept))?;
-        }
-        Ok(ExitCode::SUCCESS)
+        let kept = |parameter| kept(parameter, self.model.as_deref());
+        Ok(report.model_file(&results.display().to_string(), kept))
     }
 }
 
@@ -96,16 +131,15 @@ fn kept(parameter: Parameter, begun_with: Option<&Path>) -> String {
             "Set by hand to agree with one of the study's runs on prompts of 32k tokens."
         }
         Parameter::MaxRunning => "Assumed: twice what the study ran.",
-        Parameter::WarmUpPerRequest | Parameter::ArrivalPerToken => {
-            "None: the study's runs don't show one of a single worker."
-        }
+        Parameter::WarmUpPerRequest => "None: the study's runs don't show one of a single worker.",
         Parameter::BatchBase
         | Parameter::PerToken
         | Parameter::CachedCost
         | Parameter::TransferBase
         | Parameter::TransferPerToken
         | Parameter::StepBase
-        | Parameter::PerSequence => "Not fitted.",
+        | Parameter::PerSequence
+        | Parameter::ArrivalPerToken => "As in the model that comes with the program.",
     }
     .to_owned()
 }

@@ -1,8 +1,8 @@
 //! A fit to a table of benchmark runs: the parameters with which simulated runs come closest to the measured ones.
 //!
-//! Seven parameters of a worker are estimated, and one of the study's set-up. The rest can't be told from such a table:
-//! the KV pool never fills, the largest batch is never reached, the time per KV token is nothing beside the time per
-//! sequence at 2k tokens, and a disturbance by arrivals improves nothing.
+//! Eight parameters of a worker are estimated, and one of the study's set-up. The rest can't be told from such a table:
+//! the KV pool never fills, the largest batch is never reached, and the time per KV token is nothing beside the time
+//! per sequence at 2k tokens.
 
 use indicatif::ProgressBar;
 use policies::model::{Parameter, WorkerModel};
@@ -12,7 +12,7 @@ use super::{rounded, search, to_digits};
 use crate::study::{Assumptions, Cell, Figures, Report, StudyModel, simulate};
 
 /// What a table says of a worker.
-pub const FITTED: [Parameter; 7] = [
+pub const FITTED: [Parameter; 8] = [
     Parameter::BatchBase,
     Parameter::PerToken,
     Parameter::CachedCost,
@@ -20,6 +20,7 @@ pub const FITTED: [Parameter; 7] = [
     Parameter::TransferPerToken,
     Parameter::StepBase,
     Parameter::PerSequence,
+    Parameter::ArrivalPerToken,
 ];
 
 /// Runs of each cell for one cost. One draw of the outputs decides the median TTFT of a cell by some per cent.
@@ -133,6 +134,10 @@ pub fn has_plain_ttft(cell: &Cell) -> bool {
 }
 
 /// The start of a fit to the shipped table, and of any other that names no model.
-pub fn start(worker: WorkerModel) -> StudyModel {
+pub fn start(mut worker: WorkerModel) -> StudyModel {
+    // A search over logarithms never leaves nothing.
+    if worker.decode.arrival_per_token <= 0.0 {
+        worker.decode.arrival_per_token = 1.5e-6;
+    }
     StudyModel::with_fitted_stall(worker)
 }

@@ -86,7 +86,7 @@ impl WorkerModel {
                 table = its_table;
                 let _ = write!(text, "\n[{table}]");
             }
-            let value = six_digits(parameter.get(self) * parameter.units_in_one());
+            let value = six_digits(parameter.in_unit(self));
             let (meaning, origin) = (parameter.meaning(), origin(parameter));
             let _ = write!(text, "\n# {meaning} {origin}\n{key} = {value}\n");
         }

@@ -118,6 +118,11 @@ impl Parameter {
         }
     }
 
+    /// The value in the unit that is last in the key.
+    pub const fn in_unit(self, model: &WorkerModel) -> f64 {
+        self.get(model) * self.units_in_one()
+    }
+
     /// Times are in seconds; counts are rounded.
     pub const fn set(self, model: &mut WorkerModel, value: f64) {
         let WorkerModel { prefill, decode } = model;

@@ -93,7 +93,9 @@ impl Fit<'_> {
         let mut factors: Vec<f64> = self
             .windows
             .iter()
-            .map(|window| window.seconds / prior.seconds(self.fewest_batches(window), window.tokens))
+            .map(|window| {
+                window.seconds / prior.seconds(self.fewest_batches(window), window.tokens)
+            })
             .collect();
         factors.sort_by(f64::total_cmp);
         let factor = factors.get(factors.len() / FASTEST).copied();
