@@ -5,8 +5,8 @@
 //! kept as a window, a few minutes of windows are kept, and a line is drawn through them; a small number of made-up
 //! observations on the prior's line hold it where the workload does not vary enough to show it.
 //!
-//! Of what the counters don't show, the prior's value stays: the cost of cached tokens and of transfers, limits, what a
-//! token of KV costs a step, and what an arrival does to it.
+//! Of what the counters don't show, the prior's value stays: the cost of cached tokens and of transfers, limits, and
+//! what a token of KV costs a step. What arrivals do to steps is in the steps, so it is not counted again.
 
 mod decode;
 mod prefill;
@@ -119,6 +119,8 @@ impl CapacityEstimator {
         decode.step_base = believed(base, prior.step_base);
         let reading = prior.per_kv_token * self.kv_per_sequence;
         decode.per_sequence = believed(slope - reading, prior.per_sequence);
+        // The steps that were seen are as long as they are with what arrivals did to them.
+        decode.arrival_per_token *= decode::share_of_prior(&self.decode);
         model
     }
 

@@ -28,6 +28,13 @@ impl DecodeWindow {
     }
 }
 
+/// How much of the line is the prior's: 1 where no step was seen.
+pub(super) fn share_of_prior(windows: &VecDeque<DecodeWindow>) -> f64 {
+    let made_up = PRIOR_STEPS * PRIOR_BATCHES.len() as f64;
+    let seen: f64 = windows.iter().map(|window| window.0[0]).sum();
+    made_up / (made_up + seen)
+}
+
 /// Seconds of an empty step, and for each sequence with the KV that it holds.
 pub(super) fn line(
     windows: &VecDeque<DecodeWindow>,
