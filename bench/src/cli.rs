@@ -8,15 +8,19 @@ pub use telemetry::{AccuracyArgs, CostArgs};
 
 use crate::{
     experiment::cli::{ExperimentArgs, ExperimentError},
+    fit::cli::{FitArgs, FitError},
     load::LoadError,
+    model_file,
     replay::{ReplayArgs, ReplayError},
     role_changes::{RoleChangesArgs, RunError},
     scenario::{ScenarioError, cli::SimArgs},
     serve::{self, Served, StartError},
+    study::cli::{SeedTableArgs, SeedTableError},
     telemetry::MeasureError,
     what_if::cli::{WhatIfArgs, WhatIfError},
 };
 use clap::{Args, Parser, Subcommand};
+use policies::model::WorkerModel;
 use simulated_worker::{Config, Role, Rule, Timing, TransferBackend};
 use std::{fmt, io, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,6 +50,10 @@ pub enum Command {
     Experiment(ExperimentArgs),
     /// Find the split for recorded traffic, and what moving workers could add
     WhatIf(WhatIfArgs),
+    /// Simulate the published study's runs beside what it measured
+    SeedTable(SeedTableArgs),
+    /// Estimate a model's parameters from benchmark results or from workers' counters
+    Fit(FitArgs),
     /// Make the decisions of a router's --decision-log again
     ReplayDecisions(ReplayArgs),
     /// Change the roles of workers under load, with crashes in between (Linux)
@@ -62,6 +70,8 @@ pub enum CliError {
     Scenario(ScenarioError),
     Experiment(ExperimentError),
     WhatIf(WhatIfError),
+    SeedTable(SeedTableError),
+    Fit(FitError),
     Replay(ReplayError),
     RoleChanges(RunError),
 }
@@ -76,6 +86,8 @@ impl fmt::Display for CliError {
             Self::Scenario(error) => error.fmt(f),
             Self::Experiment(error) => error.fmt(f),
             Self::WhatIf(error) => error.fmt(f),
+            Self::SeedTable(error) => error.fmt(f),
+            Self::Fit(error) => error.fmt(f),
             Self::Replay(error) => error.fmt(f),
             Self::RoleChanges(error) => error.fmt(f),
         }
@@ -93,7 +105,10 @@ struct Behaviour {
     /// Name of the served model
     #[arg(long, default_value = "simulated")]
     model: String,
-    /// Multiply the measured GPU times by this
+    /// Model file that the GPU times are from, instead of the one that comes with the program
+    #[arg(long, value_name = "FILE.toml", value_parser = model_file::from_flag)]
+    timing: Option<WorkerModel>,
+    /// Multiply the model's GPU times by this
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     time_scale: f64,
     /// Take no time at all
@@ -142,9 +157,10 @@ impl Behaviour {
         let mut timed = if self.zero_delay {
             Config::instant(role)
         } else {
+            let model = self.timing.unwrap_or_default();
             Config {
                 role,
-                timing: Timing::MEASURED.scaled(self.time_scale),
+                timing: Timing { model, scale: 1.0 }.scaled(self.time_scale),
                 ..Config::default()
             }
         };

@@ -14,6 +14,8 @@ async fn main() -> ExitCode {
         Command::TelemetryCost(args) => args.run().await,
         Command::Sim(args) => args.run().map_err(CliError::Scenario),
         Command::Experiment(args) => args.run().map_err(CliError::Experiment),
+        Command::SeedTable(args) => args.run().map_err(CliError::SeedTable),
+        Command::Fit(args) => args.run().map_err(CliError::Fit),
         Command::WhatIf(args) => args.run().map_err(CliError::WhatIf),
         Command::ReplayDecisions(args) => args.run().map_err(CliError::Replay),
         Command::RoleChanges(args) => args.run().await.map_err(CliError::RoleChanges),

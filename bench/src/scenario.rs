@@ -17,6 +17,7 @@ use std::{
 use policies::ratio::{BadSplit, Split};
 
 use crate::{
+    model_file::ModelError,
     sim::{Setup, Slo},
     workload::{WorkloadError, WorkloadSpec},
 };
@@ -64,6 +65,7 @@ pub enum ScenarioError {
 pub enum ValueError {
     Split(BadSplit),
     NoSplit,
+    Model(ModelError),
     Seconds {
         key: &'static str,
         found: f64,
@@ -97,6 +99,7 @@ impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Split(error) => error.fmt(f),
+            Self::Model(error) => write!(f, "fleet.model: {error}"),
             Self::NoSplit => f.write_str("fleet.splits: expected at least one"),
             Self::Seconds { key, found } => {
                 write!(f, "{key}: expected a time of 0 s to a year, found {found}")

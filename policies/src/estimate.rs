@@ -5,6 +5,7 @@
 //! class's answers have been is thus a forecast of what its new requests will cost decode, tens of seconds before decode
 //! feels it.
 
+mod capacity;
 mod class;
 pub mod sparse;
 
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use class::ClassEstimate;
+pub use self::capacity::{CapacityEstimator, WorkerCounters};
+use self::class::ClassEstimate;
 
 /// Classes of prompt length: below 2 tokens, below 4, ... and everything from 2^19 on.
 pub const CLASSES: usize = 20;

@@ -9,11 +9,15 @@
 //! sustain (for planning).
 
 mod decode;
+mod file;
+mod parameter;
 mod prefill;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::decode::DecodeModel;
+pub use self::file::ModelFileError;
+pub use self::parameter::Parameter;
 pub use self::prefill::PrefillModel;
 
 /// A worker in either role.

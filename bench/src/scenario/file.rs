@@ -1,6 +1,10 @@
 //! A scenario's keys, with units last in their names, and what they mean to the simulator.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use policies::{
     model::WorkerModel,
@@ -14,6 +18,7 @@ use serde::Deserialize;
 
 use super::{Scenario, ValueError};
 use crate::{
+    model_file,
     sim::{Control, Dispatch, Failure, RoleChange, Setup, Slo},
     workload::WorkloadSpec,
 };
@@ -43,6 +48,8 @@ pub(super) struct ScenarioFile {
 #[serde(deny_unknown_fields)]
 struct Fleet {
     splits: Vec<String>,
+    /// Model file, relative to the scenario; where absent, the one that comes with the program.
+    model: Option<PathBuf>,
     /// Whether the workers have had their first batch already.
     #[serde(default = "warm")]
     warm: bool,
@@ -149,7 +156,7 @@ impl ScenarioFile {
             control: self.control()?,
             failures: self.failures(&splits)?,
             // Split and seed are those of each run.
-            ..Setup::study(WorkerModel::default(), 0, 0)
+            ..Setup::study(self.model(&folder)?, 0, 0)
         };
         Ok(Scenario {
             description: self.description,
@@ -158,6 +165,11 @@ impl ScenarioFile {
             workload: self.workload,
             folder,
         })
+    }
+
+    fn model(&self, folder: &Path) -> Result<WorkerModel, ValueError> {
+        let file = self.fleet.model.as_ref().map(|file| folder.join(file));
+        model_file::load_or_default(file.as_deref()).map_err(ValueError::Model)
     }
 
     fn splits(&self) -> Result<Vec<Split>, ValueError> {

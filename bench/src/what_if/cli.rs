@@ -14,6 +14,7 @@ use policies::{model::WorkerModel, queue::QueueOrder, route::PolicyKind};
 
 use super::{Fleet, Question, Routing, answer, picture};
 use crate::{
+    model_file,
     plot::PlotError,
     scenario::Progress,
     sim::{Dispatch, Slo},
@@ -35,6 +36,9 @@ pub struct WhatIfArgs {
     /// Workers and the GPUs of each, such as 4x2
     #[arg(long, value_name = "WORKERSxGPUS")]
     fleet: Fleet,
+    /// Model of the workers, instead of the one that comes with the program
+    #[arg(long, value_name = "FILE.toml", value_parser = model_file::from_flag)]
+    model: Option<WorkerModel>,
     /// Let requests come so many times as fast
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     rate_scale: f64,
@@ -153,7 +157,7 @@ impl WhatIfArgs {
             return Err(WhatIfError::Slot);
         }
         Ok(Question {
-            model: WorkerModel::default(),
+            model: self.model.unwrap_or_default(),
             fleet: self.fleet,
             slo: Slo {
                 ttft: Duration::from_millis(self.ttft_slo_ms),
