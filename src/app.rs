@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::background::Inboxes;
 use self::listeners::Listeners;
+use self::ratio::WorkerModelError;
 use crate::admin::AdminState;
 use crate::clock::Clock;
 use crate::config::{ClusterSettings, Config, Mode};
@@ -50,6 +51,7 @@ pub enum StartError {
     Worker(AddError),
     Traces(TraceError),
     Log(LineLogError),
+    Model(WorkerModelError),
     Launch(LaunchStartError),
 }
 
@@ -63,6 +65,7 @@ impl fmt::Display for StartError {
             Self::Worker(cause) => cause.fmt(f),
             Self::Traces(cause) => cause.fmt(f),
             Self::Log(cause) => cause.fmt(f),
+            Self::Model(cause) => cause.fmt(f),
             Self::Launch(cause) => cause.fmt(f),
         }
     }
@@ -105,15 +108,11 @@ impl App {
         }
 
         let clock = Clock::start();
+        let model = ratio::model(&config).map_err(StartError::Model)?;
         let telemetry = telemetry(&config, clock).map_err(StartError::Log)?;
         let policies = Arc::new(Policies::new(&config.routing));
         let room = WaitingRoom::new(&config.queue, telemetry.queued.clone());
-        let queue = PrefillQueue::new(
-            &config.queue,
-            &config.slo,
-            ratio::model(&config).prefill,
-            Arc::clone(&room),
-        );
+        let queue = PrefillQueue::new(&config.queue, &config.slo, model.prefill, Arc::clone(&room));
         let registry = registry(&config, clock, &policies, &telemetry, queue.clone());
         for spec in &specs {
             registry.add(spec).map_err(StartError::Worker)?;
@@ -157,7 +156,7 @@ impl App {
         };
         background::start(&proxy, fleet.clone(), inboxes, &mut tasks, &background);
         let steering = (config.routing.ratio_controller)
-            .then(|| Arc::new(Steering::new(ratio::head(&config))));
+            .then(|| Arc::new(Steering::new(ratio::head(&config, model))));
         let processes = launcher
             .clone()
             .map(|launcher| Arc::new(launcher) as Arc<dyn Processes>);

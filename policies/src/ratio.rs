@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::estimate::Traffic;
+use crate::estimate::{Traffic, WorkerCounters};
 use crate::model::WorkerModel;
 use crate::time::Timestamp;
 use crate::worker::Role;
@@ -88,6 +88,8 @@ pub struct Observation {
     pub queued_prompt_tokens: u64,
     /// The serving workers.
     pub loads: Vec<WorkerLoad>,
+    /// What they have counted of their work, where they report it.
+    pub counters: Vec<WorkerCounters>,
     /// Age of the oldest load report among serving workers; `None` where one has given none.
     pub oldest_report: Option<Duration>,
     /// A worker is on its way from one role to the other.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::estimate::{DemandEstimator, Stream};
+use crate::estimate::{CapacityEstimator, DemandEstimator, Stream};
 use crate::model::WorkerModel;
 use crate::queue::QueueOrder;
 use crate::time::Timestamp;
@@ -63,7 +63,9 @@ impl Default for ControllerSettings {
 /// Plans by prediction.
 #[derive(Debug, Clone)]
 pub struct Controller {
+    /// As the workers' own counters correct it.
     model: WorkerModel,
+    capacity: CapacityEstimator,
     itl_seconds: f64,
     settings: ControllerSettings,
     estimator: DemandEstimator,
@@ -91,6 +93,7 @@ impl Controller {
     pub fn new(model: WorkerModel, itl_seconds: f64, settings: ControllerSettings) -> Self {
         Self {
             regimes: Regimes::new(settings.regime),
+            capacity: CapacityEstimator::new(model),
             model,
             itl_seconds,
             settings,
@@ -109,11 +112,31 @@ impl Controller {
             .map_or(Duration::ZERO, |last| now.since(last));
         self.last_look = Some(now);
         self.estimator.observe(interval, &seen.traffic);
+        self.observe_capacity(seen);
         let likely = self.mix(0.0);
         self.trend.push(likely.need);
         self.regimes.observe(now, likely);
         self.reversals.observe(now, seen, self.regimes.since());
         (likely, self.mix(self.settings.doubt))
+    }
+
+    /// What workers can do is what they have done, as far as that shows.
+    fn observe_capacity(&mut self, seen: &Observation) {
+        if seen.counters.is_empty() {
+            return;
+        }
+        let decoding = seen.loads.iter().filter(|load| load.running > 0);
+        let (sequences, kv_tokens) = decoding.fold((0.0, 0.0), |(sequences, tokens), load| {
+            (
+                sequences + f64::from(load.running),
+                tokens + load.kv_tokens as f64,
+            )
+        });
+        if sequences > 0.0 {
+            self.capacity.sequences_hold(kv_tokens / sequences);
+        }
+        self.capacity.observe(&seen.counters);
+        self.model = self.capacity.model();
     }
 
     fn mix(&self, doubt: f64) -> Mix {

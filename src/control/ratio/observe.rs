@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use policies::estimate::{CLASSES, ClassTraffic, Traffic};
+use policies::estimate::{CLASSES, ClassTraffic, Traffic, WorkerCounters};
 use policies::lifecycle::WorkerState;
 use policies::ratio::{Activity, Demand, Observation, Split, WorkerLoad};
 use policies::time::Timestamp;
@@ -55,6 +55,10 @@ impl Observer {
             loads: [Role::Prefill, Role::Decode]
                 .into_iter()
                 .flat_map(|role| set.serving(role).iter().map(load))
+                .collect(),
+            counters: [Role::Prefill, Role::Decode]
+                .into_iter()
+                .flat_map(|role| set.serving(role).iter().filter_map(counters))
                 .collect(),
             missing: set
                 .members()
@@ -245,6 +249,19 @@ fn is_missing(member: &Member) -> bool {
         | WorkerState::Removed => false,
     };
     starts_or_is_ill && member.role != Role::Regular
+}
+
+/// What a serving worker has counted; `None` of one that reports no such sums.
+fn counters(member: &Member) -> Option<WorkerCounters> {
+    let report = member.worker.report();
+    let report = report.as_deref()?;
+    Some(WorkerCounters {
+        worker: member.worker.id,
+        role: member.role,
+        prefill_tokens: report.prefilled_tokens,
+        prefill_busy_us: report.prefill_busy_us,
+        decode_moments: report.decode_moments.as_slice().try_into().ok()?,
+    })
 }
 
 /// What a serving worker has in hand: of prefill what this router gave it, of decode what it reports.
