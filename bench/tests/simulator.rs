@@ -36,9 +36,12 @@ fn paced(job: Job, count: u64, gap: Duration) -> Workload {
 }
 
 fn study(prefill: u32, decode: u32) -> Setup {
+    let mut model = WorkerModel::default();
+    // Where arrivals are not what a test is about, they disturb nobody.
+    model.decode.arrival_per_token = 0.0;
     Setup {
         warm: true,
-        ..Setup::study(WorkerModel::default(), prefill, decode)
+        ..Setup::study(model, prefill, decode)
     }
 }
 

@@ -9,10 +9,10 @@ use crate::model::DecodeModel;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DecodeWindow([f64; 5]);
 
-/// Steps on the prior's line, at each of two batches: less than a second of a worker's steps, and enough to give the
-/// line its slope while the batch hardly varies.
-const PRIOR_STEPS: f64 = 50.0;
-const PRIOR_BATCHES: [f64; 2] = [4.0, 64.0];
+/// Steps that the prior counts as: less than a second of a worker's.
+const PRIOR_STEPS: f64 = 100.0;
+/// How far from their mean the prior's batches are: enough to give the line its slope while the batch hardly varies.
+const PRIOR_SPREAD: f64 = 30.0;
 
 impl DecodeWindow {
     /// `None` where no step was done, and where the sums went back: the worker restarted, or the reading is an old one.
@@ -30,9 +30,8 @@ impl DecodeWindow {
 
 /// How much of the line is the prior's: 1 where no step was seen.
 pub(super) fn share_of_prior(windows: &VecDeque<DecodeWindow>) -> f64 {
-    let made_up = PRIOR_STEPS * PRIOR_BATCHES.len() as f64;
     let seen: f64 = windows.iter().map(|window| window.0[0]).sum();
-    made_up / (made_up + seen)
+    PRIOR_STEPS / (PRIOR_STEPS + seen)
 }
 
 /// Seconds of an empty step, and for each sequence with the KV that it holds.
@@ -41,21 +40,18 @@ pub(super) fn line(
     prior: &DecodeModel,
     kv_per_sequence: f64,
 ) -> (f64, f64) {
-    let slope = prior.per_sequence + prior.per_kv_token * kv_per_sequence;
     let mut sums = [0.0; 5];
-    let mut add = |terms: [f64; 5]| {
-        for (sum, term) in sums.iter_mut().zip(terms) {
+    for window in windows {
+        for (sum, term) in sums.iter_mut().zip(window.0) {
             *sum += term;
         }
-    };
-    for batch in PRIOR_BATCHES {
-        let step = prior.step_base + batch * slope;
-        add([1.0, batch, step, batch * batch, batch * step].map(|term| term * PRIOR_STEPS));
-    }
-    for window in windows {
-        add(window.0);
     }
     let [n, b, t, bb, bt] = sums;
-    let slope = (n * bt - b * t) / (n * bb - b * b);
-    ((t - slope * b) / n, slope)
+    // Around the means; of no step, nothing.
+    let (bb, bt) = (bb - b * b / n.max(1.0), bt - b * t / n.max(1.0));
+    let prior_slope = prior.per_sequence + prior.per_kv_token * kv_per_sequence;
+    let held = PRIOR_STEPS * PRIOR_SPREAD * PRIOR_SPREAD;
+    let slope = (bt + held * prior_slope) / (bb.max(0.0) + held);
+    let base = (t - slope * b + PRIOR_STEPS * prior.step_base) / (n + PRIOR_STEPS);
+    (base, slope)
 }

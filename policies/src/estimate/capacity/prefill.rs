@@ -111,7 +111,8 @@ impl Fit<'_> {
         (left / base).round().clamp(fewest, most)
     }
 
-    /// The line that is reached from `line`, and the mean square of what the windows are off it.
+    /// The line that is reached from `line`, and how far the windows are off whole batches of it: in batches, since half
+    /// the base and twice the batches fit as well.
     fn from(&self, mut line: Line) -> (Line, f64) {
         for _ in 0..TURNS {
             let next = self.drawn(line);
@@ -124,7 +125,7 @@ impl Fit<'_> {
             let batches = self.batches(window, line);
             (window.seconds - line.seconds(batches, window.tokens)).powi(2) / batches
         });
-        (line, off.sum())
+        (line, off.sum::<f64>() / line.base.powi(2))
     }
 
     /// Least squares with the batches counted by `line`. A window of more batches varies by as much more.
