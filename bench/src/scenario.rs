@@ -112,8 +112,7 @@ impl fmt::Display for ValueError {
             ),
             Self::UnknownWorker { worker, split } => write!(
                 f,
-                "failures.worker: {worker} is not in {}, which counts from 0",
-                split
+                "failures.worker: {worker} is not in {split}, which counts from 0"
             ),
         }
     }
