@@ -55,6 +55,24 @@ pub fn load_or_default(path: Option<&Path>) -> Result<WorkerModel, ModelError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use policies::model::Parameter;
+
+    fn shipped(name: &str) -> WorkerModel {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        load(&folder.join(name)).unwrap()
+    }
+
+    #[test]
+    fn the_default_is_the_model_file_that_comes_with_the_project() {
+        let file = shipped("h200-gpt-oss-120b-tp2.toml");
+        for parameter in Parameter::ALL {
+            let [file, default] = [&file, &WorkerModel::default()].map(|one| parameter.get(one));
+            assert!(
+                (file - default).abs() <= 1e-9 * default,
+                "{parameter:?}: {file} {default}"
+            );
+        }
+    }
 
     #[test]
     fn an_error_names_the_file() {

@@ -47,9 +47,11 @@ fn worker(role: Role, board: &Switchboard, engines: &mut JoinSet<()>) -> Simulat
 }
 
 async fn call(worker: &SimulatedWorker, request: Request<Body>) -> Value {
-    let response = worker.http().oneshot(request).await.unwrap();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    serde_json::from_slice(&bytes).unwrap()
+    let response = worker.http().oneshot(request).await;
+    let response = response.expect("a worker in memory always answers");
+    let body = response.into_body().collect().await;
+    let bytes = body.expect("so does its body").to_bytes();
+    serde_json::from_slice(&bytes).expect("answers are JSON")
 }
 
 async fn ask(prefill: &SimulatedWorker, decode: &SimulatedWorker, room: u64, dice: u64) {
@@ -65,7 +67,7 @@ async fn ask(prefill: &SimulatedWorker, decode: &SimulatedWorker, room: u64, dic
         Request::post("/generate")
             .header("content-type", "application/json")
             .body(Body::from(body.clone()))
-            .unwrap()
+            .expect("a fixed request is well-formed")
     };
     tokio::join!(call(prefill, request()), call(decode, request()));
 }
@@ -94,7 +96,8 @@ async fn parameters_are_found_in_a_workers_own_counters() {
                 let request = Request::get("/v1/loads").body(Body::empty()).unwrap();
                 let mut answer = call(worker, request).await;
                 answer["worker"] = worker.config().host.clone().into();
-                log += &format!("{answer}\n");
+                log += &answer.to_string();
+                log.push('\n');
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

@@ -42,10 +42,9 @@ struct Measured {
     mean_ttft: f64,
 }
 
-/// The measured model with the two terms that its default leaves out.
+/// The measured model with the warm-up that its default leaves out.
 fn model() -> WorkerModel {
     let mut model = WorkerModel::h200_gpt_oss_120b_tp2();
-    model.decode.arrival_per_token = 1.5e-6;
     model.prefill.warm_up_per_request = 0.01;
     model
 }

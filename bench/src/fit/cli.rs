@@ -70,8 +70,8 @@ impl FitArgs {
     pub fn run(self) -> Result<ExitCode, FitError> {
         let worker = model_file::load_or_default(self.model.as_deref()).map_err(FitError::Model)?;
         let file = match (&self.loads, &self.results) {
-            (Some(log), _) => self.from_loads(log, worker)?,
-            (None, Some(results)) => self.from_results(results, worker)?,
+            (Some(log), _) => self.to_loads(log, worker)?,
+            (None, Some(results)) => self.to_results(results, worker)?,
             (None, None) => unreachable!("one of them is required"),
         };
         if let Some(path) = &self.out {
@@ -81,7 +81,7 @@ impl FitArgs {
     }
 
     /// Prints the fit. Answers with the model file.
-    fn from_loads(&self, log: &Path, worker: WorkerModel) -> Result<String, FitError> {
+    fn to_loads(&self, log: &Path, worker: WorkerModel) -> Result<String, FitError> {
         let text = std::fs::read_to_string(log).map_err(|error| FitError::Read {
             path: log.to_owned(),
             error,
@@ -96,7 +96,7 @@ impl FitArgs {
     }
 
     /// Prints the fit. Answers with the model file.
-    fn from_results(&self, results: &Path, worker: WorkerModel) -> Result<String, FitError> {
+    fn to_results(&self, results: &Path, worker: WorkerModel) -> Result<String, FitError> {
         let cells = study::load(results).map_err(|error| FitError::Table {
             path: results.to_owned(),
             error,

@@ -26,13 +26,16 @@ fn the_same_seed_gives_the_same_report_and_another_another() {
 }
 
 #[test]
-fn a_model_file_is_looked_for_beside_the_scenario() {
+fn the_workers_are_those_of_the_model_file_beside_the_scenario() {
     let with = |file: &str| {
         let line = format!("splits = [\"1P1D\"]\nmodel = \"{file}\"");
         let text = SMALLEST.replace("splits = [\"1P1D\"]", &line);
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/scenario.toml");
         Scenario::parse(Path::new(path), &text)
     };
+    let report = |scenario: &Scenario| run(scenario, 1, Progress::Hidden).unwrap().to_json();
+    let shipped = with("../models/h200-gpt-oss-120b-tp2.toml").unwrap();
+    assert_eq!(report(&shipped), report(&parsed(SMALLEST).unwrap()));
     let error = with("../models/none.toml").unwrap_err().to_string();
     assert!(error.contains("fleet.model: cannot read"), "{error}");
 }

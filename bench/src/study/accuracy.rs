@@ -38,7 +38,7 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
-    pub fn of<'a>(cells: impl Iterator<Item = (&'a Cell, Figures)> + Clone) -> Self {
+    pub fn of<'a>(cells: &(impl Iterator<Item = (&'a Cell, Figures)> + Clone)) -> Self {
         let errors = |figure: fn(&Figures) -> f64| {
             let pairs = cells
                 .clone()

@@ -1,6 +1,9 @@
 //! Measured against simulated, as a table, as CSV, as JSON and as a picture.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt::{self, Write},
+    path::Path,
+};
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -86,8 +89,9 @@ impl Report {
                 simulated.mean_itl_ms,
             ];
             let figures = figures.map(|figure| format!("{figure:.3}")).join(",");
-            text += &format!(
-                "{},{},{},{},{},{figures}\n",
+            let _ = writeln!(
+                text,
+                "{},{},{},{},{},{figures}",
                 row.split, row.mix, row.concurrency, row.cached, row.stalls
             );
         }
@@ -115,7 +119,7 @@ impl Report {
 
 fn accuracy(rows: &[Row], of: impl Fn(&Cell) -> bool) -> Accuracy {
     let chosen: Vec<_> = rows.iter().filter(|row| of(&row.cell)).collect();
-    Accuracy::of(chosen.iter().map(|row| (&row.cell, row.simulated)))
+    Accuracy::of(&chosen.iter().map(|row| (&row.cell, row.simulated)))
 }
 
 impl Row {

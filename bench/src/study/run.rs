@@ -30,7 +30,7 @@ impl StudyModel {
     pub fn with_fitted_stall(worker: WorkerModel) -> Self {
         Self {
             worker,
-            stall: 0.010,
+            stall: 0.024_83,
         }
     }
 }

@@ -179,8 +179,12 @@ mod tests {
             (seen([1_000, 1_000], [256, 256]), Some(Role::Prefill)),
         ];
         for (seen, donor) in cases {
-            let mut threshold =
-                Threshold::new(WorkerModel::default(), ThresholdSettings::default());
+            // A full batch of the default model is just beyond it.
+            let settings = ThresholdSettings {
+                itl_seconds: 0.02,
+                ..ThresholdSettings::default()
+            };
+            let mut threshold = Threshold::new(WorkerModel::default(), settings);
             assert_eq!(
                 threshold.plan(Timestamp::ZERO, &seen).donor,
                 donor,

@@ -66,7 +66,7 @@ fn lines_are_found_that_differ_from_the_prior() {
     let mut dice = 5_u64;
     for _ in 0..300 {
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        for _ in 0..1 + (dice >> 60) % 3 {
+        for _ in 0..=(dice >> 60) % 3 {
             prefill.prefill(1 + (dice >> 40) % 8_192);
         }
         for step in 0..100 {
