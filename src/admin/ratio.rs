@@ -199,3 +199,102 @@ fn fleet(set: &WorkerSet) -> Split {
         decode: set.count(Role::Decode) as u32,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Method;
+    use policies::model::WorkerModel;
+    use policies::ratio::journal::Head;
+    use policies::ratio::{GuardrailSettings, PlannerSettings};
+
+    use super::*;
+    use crate::admin::stand_in::Bench;
+    use crate::config::Config;
+
+    fn rig(config: Config) -> Bench {
+        let workers = [
+            ("p:1", Role::Prefill, vec![]),
+            ("q:1", Role::Prefill, vec![]),
+            ("d:1", Role::Decode, vec![]),
+        ];
+        Bench::with_config(config, workers)
+    }
+
+    fn steered(config: Config) -> (Bench, Arc<Steering>) {
+        let mut rig = rig(config);
+        let steering = Arc::new(Steering::new(Head {
+            model: WorkerModel::default(),
+            itl_seconds: 0.025,
+            planner: PlannerSettings::Fixed,
+            guardrails: GuardrailSettings::default(),
+        }));
+        rig.state.steering = Some(Arc::clone(&steering));
+        (rig, steering)
+    }
+
+    #[tokio::test]
+    async fn without_a_controller_the_split_is_shown_and_stays() {
+        let rig = rig(Config::default());
+        let shown = rig.get("/ratio").await.json();
+        assert_eq!(
+            (&shown["controller"], &shown["split"]),
+            (&json!("off"), &json!("2P1D"))
+        );
+        let refused = rig
+            .call(Method::POST, "/ratio", r#"{"split":"1P2D"}"#)
+            .await;
+        assert_eq!(refused.status, StatusCode::CONFLICT);
+        let decisions = rig.get("/decisions").await.json();
+        assert_eq!(decisions, json!({ "decisions": [] }));
+    }
+
+    #[tokio::test]
+    async fn an_operator_pins_the_split_and_releases_it() {
+        let (rig, steering) = steered(Config::default());
+        let pinned = rig
+            .call(Method::POST, "/ratio", r#"{"split":"1P2D"}"#)
+            .await;
+        assert_eq!(pinned.status, StatusCode::OK);
+        assert_eq!(pinned.json()["controller"], "pinned");
+        assert_eq!(steering.standing().pinned, "1P2D".parse().ok());
+        let released = rig
+            .call(Method::POST, "/ratio", r#"{"split":"Automatic"}"#)
+            .await;
+        assert_eq!(released.json()["controller"], "automatic");
+        assert_eq!(steering.standing().pinned, None);
+    }
+
+    #[tokio::test]
+    async fn a_split_that_the_fleet_cant_have_is_refused_with_the_reason() {
+        let (rig, steering) = steered(Config::default());
+        for (body, reason) in [
+            ("", "expected {"),
+            (r#"{"ratio":"1P2D"}"#, "expected {"),
+            (r#"{"split":"3P0D"}"#, "at least one worker of each role"),
+            (r#"{"split":"2P2D"}"#, "is for 4 workers, and there are 3"),
+        ] {
+            let refused = rig.call(Method::POST, "/ratio", body).await;
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{body}");
+            let message = refused.json()["error"]["message"].to_string();
+            assert!(message.contains(reason), "{message}");
+        }
+        assert_eq!(steering.standing().pinned, None);
+    }
+
+    #[tokio::test]
+    async fn who_has_no_key_neither_sees_nor_steers() {
+        let mut config = Config::default();
+        config.auth.api_key = Some("secret".to_owned());
+        let (rig, _) = steered(config);
+        for (method, path) in [
+            (Method::GET, "/ratio"),
+            (Method::POST, "/ratio"),
+            (Method::GET, "/decisions"),
+        ] {
+            let refused = rig.call(method, path, r#"{"split":"1P2D"}"#).await;
+            assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{path}");
+        }
+    }
+}
