@@ -124,5 +124,6 @@ fn the_controller_finds_the_split_of_a_steady_mix_once() {
     assert!(unsuited < best - 0.1, "{unsuited} against {best}");
     let (controlled, moves) = attained(&workload, (2, 2), Some(controller()));
     assert_eq!(moves, 1);
-    assert!(controlled > best - 0.001, "{controlled} against {best}");
+    // It begins on the split that doesn't suit: some of what comes before the move is late.
+    assert!(controlled > best - 0.005, "{controlled} against {best}");
 }
