@@ -10,6 +10,7 @@ pub mod journal;
 mod need;
 mod outlook;
 mod planner;
+mod present;
 mod regimes;
 mod reversals;
 mod split;

@@ -21,7 +21,7 @@ use super::need::Need;
 use super::outlook::{KNEE, LATE_SECONDS, Mix, Outlook, Price};
 use super::regimes::Regimes;
 use super::reversals::Reversals;
-use super::{Action, Observation, Plan, Planner, Reason};
+use super::{Action, Observation, Plan, Planner, Reason, present};
 
 /// The settings of the controller. The defaults work without tuning; what each is for stands with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -296,8 +296,8 @@ impl Planner for Controller {
             donor: None,
             predicted: (split.prefill > 0 && split.decode > 0)
                 .then(|| likely.need.utilisation(split)),
-            measured: None,
-            predicted_itl: None,
+            measured: present::measured(&self.model, self.itl_seconds, seen),
+            predicted_itl: present::predicted_itl(&self.model, seen),
         };
         if split.prefill == 0 || split.decode == 0 {
             return hold(Reason::RoleUnserved);

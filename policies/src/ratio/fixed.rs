@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Activity, Observation, Plan, Planner, Reason, Utilisation, predict};
+use super::{Action, Observation, Plan, Planner, Reason, predict, present};
 use crate::model::WorkerModel;
 use crate::time::Timestamp;
 
@@ -22,7 +22,6 @@ impl Planner for FixedRatio {
         let Observation {
             split,
             demand,
-            activity,
             oldest_report,
             ..
         } = seen;
@@ -43,40 +42,19 @@ impl Planner for FixedRatio {
             donor: None,
             predicted: predict(&self.model, self.itl_seconds, *split, demand),
             measured: known
-                .then(|| self.measured(split.decode, activity))
+                .then(|| present::measured(&self.model, self.itl_seconds, seen))
                 .flatten(),
-            predicted_itl: (known && activity.running > 0).then(|| {
-                let workers = u64::from(split.decode);
-                let running = activity.running.div_ceil(workers);
-                let running = u32::try_from(running).unwrap_or(u32::MAX);
-                self.model
-                    .decode
-                    .step_seconds(running, activity.kv_tokens / workers)
-            }),
+            predicted_itl: known
+                .then(|| present::predicted_itl(&self.model, seen))
+                .flatten(),
         }
-    }
-}
-
-impl FixedRatio {
-    /// Decode is as full as its batch: of the largest that keeps the time between tokens, how much runs.
-    fn measured(&self, decode_workers: u32, activity: &Activity) -> Option<Utilisation> {
-        let mean_kv = activity.kv_tokens as f64 / activity.running.max(1) as f64;
-        let batch = self
-            .model
-            .decode
-            .max_batch_within(self.itl_seconds, mean_kv)
-            .max(1);
-        Some(Utilisation {
-            prefill: activity.prefill_busy?,
-            decode: activity.running as f64 / (f64::from(batch) * f64::from(decode_workers)),
-        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ratio::{ControllerState, Demand, Split};
+    use crate::ratio::{Activity, ControllerState, Demand, Split};
 
     fn planner() -> FixedRatio {
         FixedRatio {

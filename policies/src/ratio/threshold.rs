@@ -12,7 +12,7 @@ use crate::model::WorkerModel;
 use crate::time::Timestamp;
 use crate::worker::Role;
 
-use super::{Action, Observation, Plan, Planner, Reason, WorkerLoad};
+use super::{Action, Observation, Plan, Planner, Reason, WorkerLoad, present};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -110,8 +110,8 @@ impl Planner for Threshold {
             target: seen.split,
             donor: None,
             predicted: None,
-            measured: None,
-            predicted_itl: None,
+            measured: present::measured(&self.model, self.settings.itl_seconds, seen),
+            predicted_itl: present::predicted_itl(&self.model, seen),
         };
         if self
             .last
