@@ -53,6 +53,16 @@ fn attained(
     split: (u32, u32),
     planner: Option<PlannerSettings>,
 ) -> (f64, u32) {
+    attained_with(WorkerModel::default(), workload, split, planner)
+}
+
+/// Attainment, and how many workers changed their role.
+fn attained_with(
+    model: WorkerModel,
+    workload: &Workload,
+    split: (u32, u32),
+    planner: Option<PlannerSettings>,
+) -> (f64, u32) {
     let dark = Duration::from_secs(30);
     let setup = Setup {
         prefill_policy: policies::route::PolicyKind::PowerOfTwo,
@@ -67,7 +77,7 @@ fn attained(
             dark,
         }),
         warm: true,
-        ..Setup::study(WorkerModel::default(), split.0, split.1)
+        ..Setup::study(model, split.0, split.1)
     };
     let outcome = run(&setup, workload);
     let moves = outcome.workers.iter().map(|worker| worker.role_changes);
@@ -90,7 +100,7 @@ fn the_controller_beats_every_fixed_split_and_the_thresholds_where_the_mix_shift
     let (controlled, moves) = attained(&workload, (2, 2), Some(controller()));
     let best_fixed = fixed.into_iter().fold(0.0, f64::max);
     assert!(
-        controlled > 0.75 && controlled > best_fixed + 0.1 && controlled > by_thresholds + 0.05,
+        controlled > 0.85 && controlled > best_fixed + 0.15 && controlled > by_thresholds + 0.1,
         "{controlled} with {moves} moves; fixed {fixed:?}, thresholds {by_thresholds}"
     );
 }
@@ -104,9 +114,9 @@ fn the_controller_moves_nothing_where_the_split_suffices() {
     assert!((controlled - fixed).abs() < 1e-9 && fixed > 0.99, "{fixed}");
 }
 
-#[test]
-fn the_controller_finds_the_split_of_a_steady_mix_once() {
-    let Workload::Open { arrivals } = phases(&WorkerModel::default(), 0.76, 300.0, 600.0) else {
+/// Answer-heavy traffic for ten minutes, at a load that 1P3D carries and 2P2D doesn't.
+fn answers(model: &WorkerModel) -> Workload {
+    let Workload::Open { arrivals } = phases(model, 0.76, 300.0, 600.0) else {
         unreachable!("made above")
     };
     // The answer-heavy half, twice as long.
@@ -117,13 +127,26 @@ fn the_controller_finds_the_split_of_a_steady_mix_once() {
         .collect();
     let length = Duration::from_secs(300);
     let later = half.iter().map(|(at, job)| (at.after(length), *job));
-    let arrivals = half.iter().copied().chain(later).collect();
-    let workload = Workload::Open { arrivals };
-    let (best, _) = attained(&workload, (1, 3), None);
-    let (unsuited, _) = attained(&workload, (2, 2), None);
-    assert!(unsuited < best - 0.1, "{unsuited} against {best}");
-    let (controlled, moves) = attained(&workload, (2, 2), Some(controller()));
-    assert_eq!(moves, 1);
-    // It begins on the split that doesn't suit: some of what comes before the move is late.
-    assert!(controlled > best - 0.005, "{controlled} against {best}");
+    Workload::Open {
+        arrivals: half.iter().copied().chain(later).collect(),
+    }
+}
+
+#[test]
+fn the_controller_finds_the_split_of_a_steady_mix_once() {
+    let disturbed = WorkerModel::default();
+    let mut undisturbed = disturbed;
+    undisturbed.decode.arrival_per_token = 0.0;
+    // While a worker is on its way the others are at their limit. Where arrivals hold up their steps, too, some answers
+    // are a millisecond a token over the target then.
+    for (model, missed) in [(undisturbed, 0.001), (disturbed, 0.005)] {
+        let workload = answers(&model);
+        let attained = |split, planner| attained_with(model, &workload, split, planner);
+        let (best, _) = attained((1, 3), None);
+        let (unsuited, _) = attained((2, 2), None);
+        assert!(unsuited < best - 0.1, "{unsuited} against {best}");
+        let (controlled, moves) = attained((2, 2), Some(controller()));
+        assert_eq!(moves, 1);
+        assert!(controlled > best - missed, "{controlled} against {best}");
+    }
 }

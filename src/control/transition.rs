@@ -250,6 +250,8 @@ impl Mover {
             .await;
         match verified {
             Ok(()) => self.apply(worker, WorkerEvent::Passed),
+            // It was removed, or its process died and its owner starts it anew: it is somebody else's now.
+            Err(MoveError::NotServing) => Err(MoveError::NotServing),
             Err(error) => {
                 self.give_up(worker, role).await;
                 Err(error)

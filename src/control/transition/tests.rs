@@ -336,3 +336,23 @@ async fn a_worker_that_is_removed_meanwhile_is_let_go() {
     assert_eq!(change.await.unwrap(), Err(MoveError::NotServing));
     assert_eq!(rig.moved.asked("/pd_role_switch"), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_dies_while_it_is_verified_is_left_to_its_owner() {
+    let rig = Rig::new(true, |_| {});
+    rig.moved.set("/ready", Reply::Status(503));
+    let change = rig.start(Means::Restart);
+    rig.bench.elapse(5.0).await;
+    assert_eq!(rig.stands().0, WorkerState::Verifying);
+    // What the owner does when the process exits.
+    for event in [WorkerEvent::GaveUp, WorkerEvent::Relaunched] {
+        rig.bench.fleet.registry.apply(rig.worker.id, event);
+    }
+    assert_eq!(change.await.unwrap(), Err(MoveError::NotServing));
+    assert_eq!(rig.stands().0, WorkerState::Starting);
+    assert_eq!(
+        rig.told(),
+        ["restart as prefill"],
+        "once, by the role change"
+    );
+}
