@@ -3,6 +3,11 @@
 //! Under overload a queue that is taken in order serves everybody late: by the time a request comes to its turn, its
 //! target has passed. Fresh-first takes those that can still meet their target before those that can't, so that the
 //! overload is borne by the requests that it has cost their target already, and not by all that follow.
+//!
+//! Left at that, those that are late would wait for as long as fresh ones keep the workers busy, which clients that only
+//! ask again once they are answered can do for ever. So who is late gives way for so long and no longer: from then on
+//! it is taken in turn with the fresh, one and one. Fresh requests keep half of what the workers do even if all others
+//! have waited too long, and those are served as fast as the other half allows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +22,8 @@ pub enum QueueOrder {
     /// As they came.
     #[default]
     Fifo,
-    /// Those that can still meet their target, as they came; then the others, as they came.
+    /// Those that can still meet their target, as they came; then the others, as they came. One that has given way for
+    /// long enough is taken in turn with the first kind.
     FreshFirst,
 }
 
@@ -46,20 +52,38 @@ pub struct Place {
 pub struct WaitQueue<T> {
     order: QueueOrder,
     target: Duration,
+    gives_way: Duration,
     added: u64,
     fresh: BTreeMap<Place, T>,
     late: BTreeMap<Place, T>,
+    /// Whether one that has waited too long was passed over for a fresh one the last time.
+    owed: bool,
+    /// Whose turn it was when the queue was last looked at.
+    turn: Turn,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Fresh,
+    Late,
+}
+
+/// How long a late request gives way where nobody says otherwise: half of the 60 s that one waits in the router at most.
+pub const GIVES_WAY: Duration = Duration::from_secs(30);
+
 impl<T> WaitQueue<T> {
-    /// `target` is the time to first token that a request is to have.
-    pub const fn new(order: QueueOrder, target: Duration) -> Self {
+    /// `target` is the time to first token that a request is to have; one that has waited for `gives_way` no longer
+    /// lets all fresh ones pass.
+    pub const fn new(order: QueueOrder, target: Duration, gives_way: Duration) -> Self {
         Self {
             order,
             target,
+            gives_way,
             added: 0,
             fresh: BTreeMap::new(),
             late: BTreeMap::new(),
+            owed: false,
+            turn: Turn::Fresh,
         }
     }
 
@@ -92,8 +116,10 @@ impl<T> WaitQueue<T> {
     /// Takes the next request at `now`, where the first token comes `lead` after a request is taken.
     pub fn pop(&mut self, now: Timestamp, lead: Duration) -> Option<T> {
         self.settle(now, lead);
-        let (_, request) = self.fresh.pop_first().or_else(|| self.late.pop_first())?;
-        Some(request)
+        let passed_over = self.turn == Turn::Fresh && self.has_waited_too_long(now);
+        let (place, _) = self.first()?;
+        self.owed = passed_over;
+        self.remove(place)
     }
 
     /// The request that [`Self::pop`] would take.
@@ -104,12 +130,16 @@ impl<T> WaitQueue<T> {
 
     /// The request that was next when the queue was last looked at.
     pub fn first(&self) -> Option<(Place, &T)> {
-        let first = self.fresh.first_key_value();
-        let (place, request) = first.or_else(|| self.late.first_key_value())?;
+        let (fresh, late) = (self.fresh.first_key_value(), self.late.first_key_value());
+        let (place, request) = match self.turn {
+            Turn::Fresh => fresh.or(late),
+            Turn::Late => late.or(fresh),
+        }?;
         Some((*place, request))
     }
 
-    /// Moves those that have become late. They are in the order of their arrival, so the first that isn't late ends it.
+    /// Moves those that have become late, and says whose turn it is. The fresh are in the order of their arrival, so the
+    /// first that isn't late ends it.
     fn settle(&mut self, now: Timestamp, lead: Duration) {
         if self.order == QueueOrder::Fifo {
             return;
@@ -120,6 +150,16 @@ impl<T> WaitQueue<T> {
             let (place, request) = first.remove_entry();
             self.late.insert(place, request);
         }
+        self.turn = if self.owed && self.has_waited_too_long(now) {
+            Turn::Late
+        } else {
+            Turn::Fresh
+        };
+    }
+
+    fn has_waited_too_long(&self, now: Timestamp) -> bool {
+        let oldest = self.late.first_key_value();
+        oldest.is_some_and(|(place, _)| now.since(place.arrived) >= self.gives_way)
     }
 }
 
@@ -128,13 +168,14 @@ mod tests {
     use super::*;
 
     const TARGET: Duration = Duration::from_secs(2);
+    const PATIENT: Duration = Duration::from_secs(3_600);
 
     fn at(millis: u64) -> Timestamp {
         Timestamp::from_micros(millis * 1000)
     }
 
     fn queue(order: QueueOrder) -> WaitQueue<u64> {
-        let mut queue = WaitQueue::new(order, TARGET);
+        let mut queue = WaitQueue::new(order, TARGET, PATIENT);
         for millis in [0, 500, 1_000, 1_500] {
             queue.push(at(millis), millis);
         }
@@ -182,7 +223,7 @@ mod tests {
 
     #[test]
     fn one_that_leaves_is_gone_and_moves_nobody() {
-        let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET);
+        let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, PATIENT);
         let places = [0, 500, 1_000].map(|millis| queue.push(at(millis), millis));
         queue.peek(at(2_100), Duration::ZERO);
         assert_eq!(queue.remove(places[0]), Some(0), "a late one");
@@ -203,10 +244,65 @@ mod tests {
 
     #[test]
     fn of_those_that_arrive_together_the_first_added_is_the_first_taken() {
-        let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET);
+        let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, PATIENT);
         for number in 0..4 {
             queue.push(at(1_000), number);
         }
         assert_eq!(drain(queue, at(9_000), Duration::ZERO), [0, 1, 2, 3]);
+    }
+
+    /// Ten late ones of which the first five have waited too long, and ten fresh ones.
+    fn contended() -> WaitQueue<u64> {
+        let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, Duration::from_secs(30));
+        for number in 0..5 {
+            queue.push(at(number), number);
+            queue.push(at(10_000 + number), 5 + number);
+            queue.push(at(40_000 + number), 10 + number);
+            queue.push(at(40_010 + number), 15 + number);
+        }
+        queue
+    }
+
+    #[test]
+    fn who_has_given_way_for_long_is_taken_in_turn_with_the_fresh() {
+        let taken = drain(contended(), at(39_000), Duration::ZERO);
+        let in_turn = [10, 0, 11, 1, 12, 2, 13, 3, 14, 4];
+        let rest = [15, 16, 17, 18, 19, 5, 6, 7, 8, 9];
+        assert_eq!(taken, [in_turn, rest].concat());
+    }
+
+    #[test]
+    fn a_turn_that_is_looked_at_or_left_is_not_taken() {
+        let mut queue = contended();
+        let now = at(39_000);
+        assert_eq!(queue.pop(now, Duration::ZERO), Some(10));
+        for _ in 0..3 {
+            let next = queue.peek(now, Duration::ZERO);
+            assert_eq!(next.map(|(_, &request)| request), Some(0));
+        }
+        let (place, _) = queue.first().expect("some wait");
+        assert_eq!(queue.remove(place), Some(0), "its client leaves");
+        assert_eq!(queue.pop(now, Duration::ZERO), Some(1));
+        assert_eq!(queue.pop(now, Duration::ZERO), Some(11));
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_while_fresh_ones_keep_coming() {
+        // One is taken every 100 ms, and one comes: at the start 20 are too many.
+        let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, Duration::from_secs(30));
+        for number in 0..20 {
+            queue.push(at(0), number);
+        }
+        let mut last_of_the_first = None;
+        for turn in 0..600 {
+            let now = at(3_000 + turn * 100);
+            queue.push(now, 20 + turn);
+            let taken = queue.pop(now, Duration::ZERO).expect("one came just now");
+            if taken < 20 {
+                last_of_the_first = Some(now);
+            }
+        }
+        // Every other one of those taken from the 30th second on.
+        assert_eq!(last_of_the_first, Some(at(30_000 + 20 * 200 - 100)));
     }
 }

@@ -4,6 +4,9 @@
 //! whoever has room first, a worker that is drained takes nobody with it, and under overload the requests that can still
 //! have their first token in time go before those that can't.
 //!
+//! Who is late gives way to those that aren't for half of the time that a request waits at most; then it has its turns,
+//! so that nobody runs into that limit while the workers could have served it.
+//!
 //! The line is [`WaitQueue`] behind a short lock. Only its first may go. It is woken when something may have made room
 //! for it ([`PrefillQueue::room_may_be`]), picks its workers under the lock, so that no two take the same room, and
 //! wakes the one behind it; whoever is woken and is not the first passes it on. A request that leaves the line for any
@@ -79,7 +82,7 @@ impl PrefillQueue {
             bound: settings.prefill_tokens?,
             room,
             line: Mutex::new(Line {
-                waiting: WaitQueue::new(settings.order, slo.ttft),
+                waiting: WaitQueue::new(settings.order, slo.ttft, settings.timeout / 2),
                 lead: Lead::new(model),
             }),
         }))
@@ -129,7 +132,8 @@ impl PrefillQueue {
     ) -> Option<Result<T, NoWorker>> {
         let mut line = self.line.lock();
         let lead = line.lead.with_before(least_pending(wanting.registry));
-        let (first, call) = line.waiting.peek(wanting.clock.now(), lead)?;
+        let now = wanting.clock.now();
+        let (first, call) = line.waiting.peek(now, lead)?;
         if Some(first) != seat.place {
             if called {
                 call.notify_one();
@@ -137,7 +141,10 @@ impl PrefillQueue {
             return None;
         }
         let done = take(self.bound).transpose()?;
-        seat.leave(&mut line);
+        // The seat is what is next, so it takes its turn; one that leaves otherwise takes none.
+        line.waiting.pop(now, lead);
+        seat.place = None;
+        line.call_first();
         Some(done)
     }
 

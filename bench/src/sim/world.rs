@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use policies::queue::{QueueOrder, WaitQueue};
+use policies::queue::{GIVES_WAY, QueueOrder, WaitQueue};
 use policies::route::{self, Candidate, RoutePolicy, RouteSettings};
 use policies::time::Timestamp;
 use policies::worker::Role;
@@ -64,7 +64,7 @@ impl<'a> World<'a> {
             agenda,
             workers: roles.map(|role| Worker::new(role, setup.warm)).collect(),
             requests: Vec::new(),
-            queue: WaitQueue::new(order, setup.slo.ttft),
+            queue: WaitQueue::new(order, setup.slo.ttft, GIVES_WAY),
             prompts: Prompts::default(),
             policies: [setup.prefill_policy, setup.decode_policy]
                 .map(|kind| route::build(kind, &settings)),

@@ -180,6 +180,32 @@ async fn the_order_is_seen_by_those_that_are_late() {
     }
 }
 
+/// Twenty that come at once to a worker that takes one at a time are late, all but a few, and three clients that ask
+/// again as soon as they are answered leave it no moment for them.
+#[tokio::test(start_paused = true)]
+async fn those_that_are_late_are_answered_before_they_run_out_of_patience() {
+    let local = LocalSet::new();
+    let bench = Bench::new(1, QueueOrder::FreshFirst, 100);
+    let request = |number| Rc::clone(&bench).request(number, BOUND as u32, ms(400));
+    let crowd: Vec<_> = (0..20)
+        .map(|number| local.spawn_local(request(number)))
+        .collect();
+    for client in 0..3 {
+        let bench = Rc::clone(&bench);
+        local.spawn_local(async move {
+            tokio::time::sleep(ms(2_000)).await;
+            for number in (100..300).map(|number| number + 1_000 * client) {
+                let answer = Rc::clone(&bench).request(number, BOUND as u32, ms(400));
+                answer.await.unwrap();
+            }
+        });
+    }
+    let answers = local.run_until(futures_util::future::join_all(crowd)).await;
+    for answer in answers {
+        assert!(answer.unwrap().unwrap() < CONFIG.queue.timeout);
+    }
+}
+
 /// The call goes to whoever was first when the line was last looked at, and from there to whoever is.
 #[tokio::test(start_paused = true)]
 async fn a_call_to_one_that_has_become_late_is_passed_on() {
