@@ -1,8 +1,8 @@
 //! A fit to a table of benchmark runs: the parameters with which simulated runs come closest to the measured ones.
 //!
-//! Eight parameters of a worker are estimated, and one of the study's set-up. The rest can't be told from such a table:
-//! the KV pool never fills, the largest batch is never reached, and the time per KV token is nothing beside the time
-//! per sequence at 2k tokens.
+//! Seven parameters of a worker are estimated, and one of the study's set-up. The rest can't be told from such a table:
+//! the KV pool never fills, the largest batch is never reached, the time per KV token is nothing beside the time per
+//! sequence at 2k tokens, and a token found in the prefix cache costs nothing beside its batch.
 
 use indicatif::ProgressBar;
 use policies::model::{Parameter, WorkerModel};
@@ -12,10 +12,9 @@ use super::{rounded, search, to_digits};
 use crate::study::{Assumptions, Cell, Figures, Report, StudyModel, simulate};
 
 /// What a table says of a worker.
-pub const FITTED: [Parameter; 8] = [
+pub const FITTED: [Parameter; 7] = [
     Parameter::BatchBase,
     Parameter::PerToken,
-    Parameter::CachedCost,
     Parameter::TransferBase,
     Parameter::TransferPerToken,
     Parameter::StepBase,
@@ -27,6 +26,9 @@ pub const FITTED: [Parameter; 8] = [
 const SEEDS: u64 = 2;
 /// Seeds of the fit begin here: those of the reports are others.
 const FIRST_SEED: u64 = 1_000;
+
+/// Seconds: a simplex tries a minute for a batch, and more.
+const LONGEST: f64 = 60.0;
 
 /// Relative errors that weigh as much as each other; beyond them an error weighs by its size and no more by its square,
 /// so that no single cell decides.
@@ -79,18 +81,10 @@ fn from_point(point: &[f64], start: &StudyModel) -> StudyModel {
     let (stall, worker) = point.split_last().expect("a point has the stall last");
     let mut model = *start;
     for (parameter, log) in FITTED.iter().zip(worker) {
-        parameter.set(&mut model.worker, bounded(*parameter, log.exp()));
+        parameter.set(&mut model.worker, log.exp().min(LONGEST));
     }
     model.stall = stall.exp().min(1.0);
     model
-}
-
-/// A minute for a batch, or a cached token dearer than another: a simplex tries such things.
-fn bounded(parameter: Parameter, value: f64) -> f64 {
-    match parameter {
-        Parameter::CachedCost => value.min(1.0),
-        _ => value.min(60.0),
-    }
 }
 
 fn cost(cells: &[Cell], model: &StudyModel, assumptions: Assumptions) -> f64 {
