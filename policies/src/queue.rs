@@ -6,8 +6,9 @@
 //!
 //! Left at that, those that are late would wait for as long as fresh ones keep the workers busy, which clients that only
 //! ask again once they are answered can do for ever. So who is late gives way for so long and no longer: from then on
-//! it is taken in turn with the fresh, one and one. Fresh requests keep half of what the workers do even if all others
-//! have waited too long, and those are served as fast as the other half allows.
+//! every ninth that is taken is the one that has waited longest. A larger share would serve the late sooner, and make
+//! more of the others late under overload; this one leaves fresh requests more of the workers than they need up to a
+//! load of 0.88.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,8 +23,8 @@ pub enum QueueOrder {
     /// As they came.
     #[default]
     Fifo,
-    /// Those that can still meet their target, as they came; then the others, as they came. One that has given way for
-    /// long enough is taken in turn with the first kind.
+    /// Those that can still meet their target, as they came; then the others, as they came. Those that have given way
+    /// for long enough get every ninth turn.
     FreshFirst,
 }
 
@@ -56,8 +57,8 @@ pub struct WaitQueue<T> {
     added: u64,
     fresh: BTreeMap<Place, T>,
     late: BTreeMap<Place, T>,
-    /// Whether one that has waited too long was passed over for a fresh one the last time.
-    owed: bool,
+    /// Fresh ones taken in a row while one had waited too long.
+    passed_over: u32,
     /// Whose turn it was when the queue was last looked at.
     turn: Turn,
 }
@@ -68,8 +69,13 @@ enum Turn {
     Late,
 }
 
-/// How long a late request gives way where nobody says otherwise: half of the 60 s that one waits in the router at most.
-pub const GIVES_WAY: Duration = Duration::from_secs(30);
+/// Fresh requests that may be taken in a row while one has waited too long.
+const FRESH_TURNS: u32 = 8;
+
+/// The part of the time that a request waits at most for which a late one gives way.
+pub fn gives_way(longest_wait: Duration) -> Duration {
+    longest_wait * 3 / 4
+}
 
 impl<T> WaitQueue<T> {
     /// `target` is the time to first token that a request is to have; one that has waited for `gives_way` no longer
@@ -82,7 +88,7 @@ impl<T> WaitQueue<T> {
             added: 0,
             fresh: BTreeMap::new(),
             late: BTreeMap::new(),
-            owed: false,
+            passed_over: 0,
             turn: Turn::Fresh,
         }
     }
@@ -116,9 +122,9 @@ impl<T> WaitQueue<T> {
     /// Takes the next request at `now`, where the first token comes `lead` after a request is taken.
     pub fn pop(&mut self, now: Timestamp, lead: Duration) -> Option<T> {
         self.settle(now, lead);
-        let passed_over = self.turn == Turn::Fresh && self.has_waited_too_long(now);
+        let passes_over = self.turn == Turn::Fresh && self.has_waited_too_long(now);
         let (place, _) = self.first()?;
-        self.owed = passed_over;
+        self.passed_over = if passes_over { self.passed_over + 1 } else { 0 };
         self.remove(place)
     }
 
@@ -150,7 +156,7 @@ impl<T> WaitQueue<T> {
             let (place, request) = first.remove_entry();
             self.late.insert(place, request);
         }
-        self.turn = if self.owed && self.has_waited_too_long(now) {
+        self.turn = if self.passed_over >= FRESH_TURNS && self.has_waited_too_long(now) {
             Turn::Late
         } else {
             Turn::Fresh
@@ -251,23 +257,24 @@ mod tests {
         assert_eq!(drain(queue, at(9_000), Duration::ZERO), [0, 1, 2, 3]);
     }
 
-    /// Ten late ones of which the first five have waited too long, and ten fresh ones.
+    /// Five that have waited too long, five late ones, and twenty fresh ones.
     fn contended() -> WaitQueue<u64> {
         let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, Duration::from_secs(30));
         for number in 0..5 {
             queue.push(at(number), number);
             queue.push(at(10_000 + number), 5 + number);
-            queue.push(at(40_000 + number), 10 + number);
-            queue.push(at(40_010 + number), 15 + number);
+        }
+        for number in 10..30 {
+            queue.push(at(40_000), number);
         }
         queue
     }
 
     #[test]
-    fn who_has_given_way_for_long_is_taken_in_turn_with_the_fresh() {
+    fn who_has_given_way_for_long_gets_every_ninth_turn() {
         let taken = drain(contended(), at(39_000), Duration::ZERO);
-        let in_turn = [10, 0, 11, 1, 12, 2, 13, 3, 14, 4];
-        let rest = [15, 16, 17, 18, 19, 5, 6, 7, 8, 9];
+        let in_turn: Vec<_> = (10..18).chain([0]).chain(18..26).chain([1]).collect();
+        let rest: Vec<_> = (26..30).chain(2..10).collect();
         assert_eq!(taken, [in_turn, rest].concat());
     }
 
@@ -275,7 +282,9 @@ mod tests {
     fn a_turn_that_is_looked_at_or_left_is_not_taken() {
         let mut queue = contended();
         let now = at(39_000);
-        assert_eq!(queue.pop(now, Duration::ZERO), Some(10));
+        for fresh in 10..18 {
+            assert_eq!(queue.pop(now, Duration::ZERO), Some(fresh));
+        }
         for _ in 0..3 {
             let next = queue.peek(now, Duration::ZERO);
             assert_eq!(next.map(|(_, &request)| request), Some(0));
@@ -283,12 +292,12 @@ mod tests {
         let (place, _) = queue.first().expect("some wait");
         assert_eq!(queue.remove(place), Some(0), "its client leaves");
         assert_eq!(queue.pop(now, Duration::ZERO), Some(1));
-        assert_eq!(queue.pop(now, Duration::ZERO), Some(11));
+        assert_eq!(queue.pop(now, Duration::ZERO), Some(18));
     }
 
     #[test]
     fn nobody_waits_for_ever_while_fresh_ones_keep_coming() {
-        // One is taken every 100 ms, and one comes: at the start 20 are too many.
+        // One is taken every 100 ms, and one comes: the 20 of the start are too many.
         let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, Duration::from_secs(30));
         for number in 0..20 {
             queue.push(at(0), number);
@@ -302,7 +311,7 @@ mod tests {
                 last_of_the_first = Some(now);
             }
         }
-        // Every other one of those taken from the 30th second on.
-        assert_eq!(last_of_the_first, Some(at(30_000 + 20 * 200 - 100)));
+        // Every ninth of those taken from the 30th second on.
+        assert_eq!(last_of_the_first, Some(at(30_000 + 20 * 900 - 100)));
     }
 }

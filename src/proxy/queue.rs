@@ -4,8 +4,8 @@
 //! whoever has room first, a worker that is drained takes nobody with it, and under overload the requests that can still
 //! have their first token in time go before those that can't.
 //!
-//! Who is late gives way to those that aren't for half of the time that a request waits at most; then it has its turns,
-//! so that nobody runs into that limit while the workers could have served it.
+//! Who is late gives way to those that aren't for three quarters of the time that a request waits at most; then it has
+//! its turns, so that fresh requests alone can't keep anybody waiting until that limit.
 //!
 //! The line is [`WaitQueue`] behind a short lock. Only its first may go. It is woken when something may have made room
 //! for it ([`PrefillQueue::room_may_be`]), picks its workers under the lock, so that no two take the same room, and
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use policies::model::PrefillModel;
-use policies::queue::{Place, WaitQueue};
+use policies::queue::{Place, WaitQueue, gives_way};
 use policies::time::Timestamp;
 use policies::worker::Role;
 use tokio::sync::Notify;
@@ -82,7 +82,7 @@ impl PrefillQueue {
             bound: settings.prefill_tokens?,
             room,
             line: Mutex::new(Line {
-                waiting: WaitQueue::new(settings.order, slo.ttft, settings.timeout / 2),
+                waiting: WaitQueue::new(settings.order, slo.ttft, gives_way(settings.timeout)),
                 lead: Lead::new(model),
             }),
         }))

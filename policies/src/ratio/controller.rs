@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 use crate::worker::Role;
 
 use super::need::Need;
-use super::outlook::{KNEE, LATE_SECONDS, Mix, Outlook, Price};
+use super::outlook::{KNEE, LATE_SECONDS, Mix, Move, Outlook, Price};
 use super::regimes::Regimes;
 use super::reversals::Reversals;
 use super::{Action, Observation, Plan, Planner, Reason, present};
@@ -159,7 +159,7 @@ impl Controller {
     }
 
     /// The move that pays, if any does.
-    fn best_move(&self, now: Timestamp, seen: &Observation, mix: Mix) -> Option<Role> {
+    fn best_move(&self, now: Timestamp, seen: &Observation, mix: Mix) -> Option<Move> {
         let outlook = Outlook {
             now: mix,
             remaining: self.regimes.remaining(now),
@@ -176,7 +176,7 @@ impl Controller {
             QueueOrder::Fifo => FIFO_STAKE * best.at_stake,
         };
         let worth = worth.max(self.settings.margin_share * uncertain);
-        (best.saved > worth).then_some(best.donor)
+        (best.saved > worth).then_some(best)
     }
 
     /// What a move takes, as things are.
@@ -309,7 +309,7 @@ impl Planner for Controller {
             self.wish = None;
             return hold(Reason::Sufficient);
         }
-        let Some(donor) = self.best_move(now, seen, doubted) else {
+        let Some(Move { donor, target, .. }) = self.best_move(now, seen, doubted) else {
             self.wish = None;
             return hold(Reason::NotWorthIt);
         };
@@ -330,7 +330,7 @@ impl Planner for Controller {
             } else {
                 Reason::DecodeShort
             },
-            target: split.moved(donor).unwrap_or(split),
+            target,
             donor: Some(donor),
             ..hold(Reason::Sufficient)
         }

@@ -13,7 +13,8 @@ use super::{Action, Observation, Plan, Planner, Reason, Split};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardrailSettings {
-    /// From the end of a move until the next may begin: what it did has to show first.
+    /// From the end of a move until the next may begin: what it did has to show first. The next one to the same target,
+    /// which was decided with it, needn't wait.
     pub cooldown: Duration,
     /// Moves that may begin within an hour: a planner that errs must not keep the fleet on the move.
     pub moves_per_hour: usize,
@@ -50,8 +51,15 @@ pub struct Guarded<P> {
     begun: VecDeque<Timestamp>,
     /// When a move was last seen under way.
     moving_at: Option<Timestamp>,
-    /// Where the last move leads.
-    heading: Option<Split>,
+    last_move: Option<Leg>,
+}
+
+/// A move, as a part of the way to its target.
+#[derive(Debug, Clone, Copy)]
+struct Leg {
+    /// The split once it has succeeded.
+    after: Split,
+    target: Split,
 }
 
 impl<P: Planner> Guarded<P> {
@@ -61,7 +69,7 @@ impl<P: Planner> Guarded<P> {
             settings,
             begun: VecDeque::new(),
             moving_at: None,
-            heading: None,
+            last_move: None,
         }
     }
 
@@ -95,8 +103,20 @@ impl<P: Planner> Guarded<P> {
         }
     }
 
+    /// Whether a move from `split` to `target` is the next part of the way on which the last one was.
+    fn goes_on(&self, split: Split, target: Split) -> bool {
+        self.last_move
+            .is_some_and(|leg| leg.after == split && leg.target == target)
+    }
+
     /// Why a move of a worker of `donor` may not be made now.
-    fn forbidden(&self, now: Timestamp, seen: &Observation, donor: Role) -> Option<Reason> {
+    fn forbidden(
+        &self,
+        now: Timestamp,
+        seen: &Observation,
+        donor: Role,
+        target: Split,
+    ) -> Option<Reason> {
         let within = |since: Option<Duration>, pause| since.is_some_and(|since| since < pause);
         let since_move = self.moving_at.map(|at| now.since(at));
         if seen.split.of(donor) < 2 {
@@ -105,7 +125,7 @@ impl<P: Planner> Guarded<P> {
             None
         } else if within(seen.since_failed_move, self.settings.after_failure) {
             Some(Reason::MoveFailed)
-        } else if within(since_move, self.settings.cooldown) {
+        } else if within(since_move, self.settings.cooldown) && !self.goes_on(seen.split, target) {
             Some(Reason::Cooldown)
         } else {
             (self.begun.len() >= self.settings.moves_per_hour).then_some(Reason::BudgetSpent)
@@ -123,13 +143,13 @@ impl<P: Planner> Planner for Guarded<P> {
         };
         self.look(now, seen);
         if let Some(reason) = self.blind(seen) {
-            let heading = self.heading.filter(|_| reason == Reason::Moving);
-            return plan.held(reason, heading.unwrap_or(seen.split));
+            let under_way = self.last_move.filter(|_| reason == Reason::Moving);
+            return plan.held(reason, under_way.map_or(seen.split, |leg| leg.target));
         }
         let (Action::Move, Some(donor)) = (plan.action, plan.donor) else {
             return plan;
         };
-        if let Some(reason) = self.forbidden(now, seen, donor) {
+        if let Some(reason) = self.forbidden(now, seen, donor, plan.target) {
             return plan.held(reason, seen.split);
         }
         if self.settings.advise_only || !seen.movable.of(donor) {
@@ -140,7 +160,10 @@ impl<P: Planner> Planner for Guarded<P> {
         }
         self.begun.push_back(now);
         self.moving_at = Some(now);
-        self.heading = seen.split.moved(donor);
+        self.last_move = seen.split.moved(donor).map(|after| Leg {
+            after,
+            target: plan.target,
+        });
         plan
     }
 }
@@ -188,6 +211,49 @@ mod tests {
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    /// Wants a split.
+    struct Bound(Split);
+
+    impl Planner for Bound {
+        fn plan(&mut self, now: Timestamp, seen: &Observation) -> Plan {
+            let donor = if self.0.prefill > seen.split.prefill {
+                Role::Decode
+            } else {
+                Role::Prefill
+            };
+            Plan {
+                target: self.0,
+                ..Eager(donor).plan(now, seen)
+            }
+        }
+    }
+
+    #[test]
+    fn the_second_move_to_the_same_target_needs_no_pause() {
+        let split = |prefill, decode| Split { prefill, decode };
+        let seen = |split| Observation { split, ..seen() };
+        let mut planner = Guarded::new(Bound(split(3, 1)), GuardrailSettings::default());
+        let first = planner.plan(at(0), &seen(split(1, 3)));
+        assert_eq!((first.action, first.target), (Action::Move, split(3, 1)));
+        let under_way = Observation {
+            moving: true,
+            ..seen(split(1, 2))
+        };
+        let waiting = planner.plan(at(1), &under_way);
+        assert_eq!(
+            (waiting.reason, waiting.target),
+            (Reason::Moving, split(3, 1))
+        );
+        let second = planner.plan(at(2), &seen(split(2, 2)));
+        assert_eq!(
+            (second.action, second.donor),
+            (Action::Move, Some(Role::Decode))
+        );
+        planner.planner = Bound(split(2, 2));
+        let back = planner.plan(at(3), &seen(split(3, 1)));
+        assert_eq!(back.reason, Reason::Cooldown);
     }
 
     fn seen() -> Observation {

@@ -39,8 +39,8 @@ const BLOCKED: f64 = 0.5;
 /// Until a new mix is seen for what it is.
 const REACTION_SECONDS: f64 = 8.0;
 
-/// From the end of a move until the next of the same way begins: the pause after a move, and the looks that agree.
-const PAUSE_SECONDS: f64 = 12.0;
+/// From the end of a move until the next of the same way begins: the looks that agree.
+const PAUSE_SECONDS: f64 = 3.0;
 
 /// Turns of both mixes that are looked ahead. What is gained once is not gained for ever: more would let a mistaken
 /// forecast weigh more than what is known.
@@ -106,6 +106,8 @@ pub(super) struct Outlook {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Move {
     pub(super) donor: Role,
+    /// Where the way leads for the present mix: its worker may not be the only one.
+    pub(super) target: Split,
     /// Requests that meet their targets because of it.
     pub(super) saved: f64,
     /// Requests that miss them without it.
@@ -134,6 +136,7 @@ impl Outlook {
             } else {
                 Role::Prefill
             },
+            target: *target,
             saved: staying - best(*target),
             at_stake: staying,
         });
