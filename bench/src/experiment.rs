@@ -9,20 +9,28 @@
 mod arms;
 mod capacity;
 pub mod cli;
+mod csv_table;
 mod engines;
+mod folder;
 mod grid;
+mod oracle;
 mod picture;
 mod report;
+pub mod results;
 mod run;
-mod statistics;
+pub mod statistics;
+mod store;
+pub mod timeline;
 mod workloads;
 
 pub use self::{
     arms::{Arm, Measures, Planning},
+    csv_table::csv,
     engines::Engine,
     grid::{Cell, Grid, Part},
     report::Report,
-    run::{Row, run},
-    statistics::Estimate,
-    workloads::Traffic,
+    results::Results,
+    run::{Done, Row, Run, RunError, run},
+    store::{Store, StoreError},
+    workloads::{Shape, StudyRun, Traffic},
 };

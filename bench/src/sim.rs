@@ -6,7 +6,7 @@
 //! What is simulated: a request is paired with a prefill and a decode worker when it is dispatched. The prefill worker
 //! takes waiting prompts into batches and sends their KV, one request's at a time. The first token comes with the KV;
 //! from the next step on the decode worker gives each of its sequences a token a step, as long as its KV pool and its
-//! largest batch have room. What isn't: networks, tokenizers, the router's own time (microseconds), and the text of
+//! largest batch have room. Or workers do both (`sim/mixed.rs`). What isn't: networks, tokenizers, the router's own time (microseconds), and the text of
 //! prompts, so that policies which look at it see empty ones.
 
 mod arrivals;
@@ -14,6 +14,7 @@ mod changes;
 mod control;
 mod decode;
 mod events;
+mod mixed;
 mod outcome;
 mod prefill;
 mod request;
@@ -32,7 +33,8 @@ use policies::worker::Role;
 
 use crate::workload::Workload;
 
-pub use outcome::{End, Outcome, Served, WorkerUse};
+pub use mixed::{ChunkCost, aggregated};
+pub use outcome::{Absence, End, Outcome, Served, WorkerUse};
 
 /// A fleet and what happens to it.
 #[derive(Debug, Clone)]
@@ -40,6 +42,10 @@ pub struct Setup {
     pub model: WorkerModel,
     pub prefill: u32,
     pub decode: u32,
+    /// Workers that do both, where the others are none.
+    pub regular: u32,
+    /// Steps without a chunk of prompts that such a worker makes after one with, while it has answers to write.
+    pub steps_between_chunks: u32,
     pub prefill_policy: PolicyKind,
     pub decode_policy: PolicyKind,
     pub dispatch: Dispatch,
@@ -53,6 +59,8 @@ pub struct Setup {
     pub drain: Drain,
     /// Who decides about the ratio; nobody, where it stays.
     pub control: Option<Control>,
+    /// Whether the planner is told how long an answer will be when its request comes; else when it has ended.
+    pub lengths_known: bool,
     /// Entropy of the policies.
     pub seed: u64,
 }
@@ -111,6 +119,8 @@ impl Setup {
             model,
             prefill,
             decode,
+            regular: 0,
+            steps_between_chunks: 0,
             prefill_policy: PolicyKind::RoundRobin,
             decode_policy: PolicyKind::RoundRobin,
             dispatch: Dispatch::AtOnce,
@@ -123,6 +133,7 @@ impl Setup {
             failures: Vec::new(),
             drain: Drain::Wait,
             control: None,
+            lengths_known: false,
             seed: 0,
         }
     }

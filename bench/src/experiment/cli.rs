@@ -1,20 +1,18 @@
 //! `pd-bench experiment`.
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fmt, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
 use super::{
+    folder::{Folder, FolderError},
     grid::{Grid, Part},
-    picture,
     report::Report,
-    run::run,
+    results::Results,
+    run::{RunError, run},
+    store::{Store, StoreError},
 };
-use crate::{plot::PlotError, scenario::Progress, workload::WorkloadError};
+use crate::scenario::Progress;
 
 #[derive(Args)]
 pub struct ExperimentArgs {
@@ -26,13 +24,13 @@ pub struct ExperimentArgs {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "shifting,steady"
+        default_value = "shifting,loads,steady,varied,recorded,study"
     )]
     part: Vec<Part>,
     /// Two cells and few seeds, in seconds: that everything still runs
     #[arg(long)]
     quick: bool,
-    /// Seeds; where nothing shifts, at most five of them [default: 20, or 3 if quick]
+    /// Seeds; three to five of them at most where arms differ by far or traffic hardly does [default: 20, or 3 if quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     seeds: Option<u64>,
     /// The first seed
@@ -48,8 +46,11 @@ pub struct ExperimentArgs {
         default_value = "bench/data/traces/azure-code-2023-excerpt.csv"
     )]
     trace: PathBuf,
-    /// Where to write: PREFIX-PART, as .txt, .json, .csv, and a picture as .svg and .png
-    #[arg(long, value_name = "PREFIX", default_value = "experiment")]
+    /// Run everything anew; else runs are reused that this very program has kept in DIR/runs
+    #[arg(long)]
+    fresh: bool,
+    /// The directory to write to: a part's results as .txt, .json and .csv, a picture, and how single runs went
+    #[arg(long, value_name = "DIR", default_value = "experiment")]
     out: PathBuf,
 }
 
@@ -57,9 +58,9 @@ pub struct ExperimentArgs {
 #[derive(Debug)]
 pub enum ExperimentError {
     NoCell(String),
-    Workload(WorkloadError),
-    Write { path: PathBuf, error: io::Error },
-    Plot(PlotError),
+    Run(RunError),
+    Store(StoreError),
+    Folder(FolderError),
 }
 
 impl fmt::Display for ExperimentError {
@@ -69,9 +70,9 @@ impl fmt::Display for ExperimentError {
                 f,
                 "--only: no cell has '{text}' in its name; names are such as 'clean, phases of 5 min, load 0.8, 30 s away'"
             ),
-            Self::Workload(error) => error.fmt(f),
-            Self::Write { path, error } => write!(f, "cannot write {}: {error}", path.display()),
-            Self::Plot(error) => error.fmt(f),
+            Self::Run(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Folder(error) => error.fmt(f),
         }
     }
 }
@@ -81,11 +82,20 @@ impl std::error::Error for ExperimentError {}
 impl ExperimentArgs {
     pub fn run(self) -> Result<ExitCode, ExperimentError> {
         let grids = self.grids()?;
+        let folder = Folder::open(&self.out).map_err(ExperimentError::Folder)?;
+        let store = Store::open(self.out.join("runs"), !self.fresh);
+        let store = store.map_err(ExperimentError::Store)?;
         for grid in grids {
-            let rows = run(&grid, Progress::Shown).map_err(ExperimentError::Workload)?;
-            let report = Report::new(&grid, &rows);
-            print!("{report}");
-            self.write(&report)?;
+            let done = run(&grid, &store, Progress::Shown).map_err(ExperimentError::Run)?;
+            let results = Results::new(&grid, &done.rows);
+            print!("{}", Report(&results));
+            folder.write(&results).map_err(ExperimentError::Folder)?;
+            for timeline in &done.timelines {
+                let written = folder.write_timeline(timeline);
+                written.map_err(ExperimentError::Folder)?;
+            }
+            let name = results.part.name();
+            println!("\nWritten: {}, the files {name}.*", self.out.display());
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -112,34 +122,4 @@ impl ExperimentArgs {
         }
         Ok(grids)
     }
-
-    fn write(&self, report: &Report) -> Result<(), ExperimentError> {
-        let part = match report.part {
-            Part::Shifting => "shifting",
-            Part::Steady => "steady",
-            Part::Recorded => "recorded",
-        };
-        let prefix = with_suffix(&self.out, &format!("-{part}"));
-        for (extension, content) in [
-            (".txt", report.to_string()),
-            (".json", report.to_json()),
-            (".csv", report.to_csv()),
-        ] {
-            let path = with_suffix(&prefix, extension);
-            std::fs::write(&path, content)
-                .map_err(|error| ExperimentError::Write { path, error })?;
-        }
-        println!("\nWritten: {0}.txt, {0}.json and {0}.csv", prefix.display());
-        let drawn = picture::draw(report, prefix).map_err(ExperimentError::Plot)?;
-        if let Some(picture) = drawn {
-            println!("Written: {0}.svg and {0}.png", picture.display());
-        }
-        Ok(())
-    }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -16,10 +16,14 @@ pub(super) struct Worker {
     /// How long it is away once it is empty.
     pub(super) dark: Duration,
     pub(super) away_since: Timestamp,
+    /// Which of the run's absences is its last.
+    pub(super) absence: usize,
     pub(super) epoch: u32,
     pub(super) in_flight: u32,
     pub(super) prefill: PrefillSide,
     pub(super) decode: DecodeSide,
+    /// Steps that it makes before the next chunk, where it does both.
+    pub(super) steps_to_chunk: u32,
     /// How long the decode step takes that runs.
     pub(super) step: Duration,
     pub(super) used: WorkerUse,
@@ -32,10 +36,12 @@ impl Worker {
             state: WorkerState::Serving,
             dark: Duration::ZERO,
             away_since: Timestamp::ZERO,
+            absence: 0,
             epoch: 0,
             in_flight: 0,
             prefill: PrefillSide::new(warm),
             decode: DecodeSide::default(),
+            steps_to_chunk: 0,
             step: Duration::ZERO,
             used: WorkerUse {
                 role,

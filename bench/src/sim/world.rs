@@ -11,7 +11,7 @@ use policies::worker::Role;
 use super::arrivals::{Prompts, Source};
 use super::control::Watch;
 use super::events::{Agenda, Event};
-use super::outcome::Outcome;
+use super::outcome::{Absence, Outcome};
 use super::request::Request;
 use super::worker::Worker;
 use super::{Dispatch, Setup};
@@ -37,6 +37,7 @@ pub(super) struct World<'a> {
     pub(super) touched: Vec<usize>,
     pub(super) watch: Option<Watch>,
     pub(super) itl: Histogram<u64>,
+    pub(super) absences: Vec<Absence>,
     pub(super) retries: u64,
     pub(super) migrations: u64,
 }
@@ -59,7 +60,8 @@ impl<'a> World<'a> {
         };
         let settings = RouteSettings::default();
         let roles = std::iter::repeat_n(Role::Prefill, setup.prefill as usize)
-            .chain(std::iter::repeat_n(Role::Decode, setup.decode as usize));
+            .chain(std::iter::repeat_n(Role::Decode, setup.decode as usize))
+            .chain(std::iter::repeat_n(Role::Regular, setup.regular as usize));
         Self {
             setup,
             source: Source::new(workload),
@@ -79,6 +81,7 @@ impl<'a> World<'a> {
                 .as_ref()
                 .map(|control| Watch::new(setup, control)),
             itl: Histogram::new(3).expect("three significant digits are allowed"),
+            absences: Vec::new(),
             retries: 0,
             migrations: 0,
         }
@@ -116,7 +119,9 @@ impl<'a> World<'a> {
                 self.stepped(worker);
             }
             Event::Back { worker, epoch } if self.is_current(worker, epoch) => self.back(worker),
+            Event::Mixed { worker, epoch } if self.is_current(worker, epoch) => self.mixed(worker),
             Event::Computed { .. }
+            | Event::Mixed { .. }
             | Event::Sent { .. }
             | Event::Stepped { .. }
             | Event::Back { .. } => {}
@@ -146,6 +151,7 @@ impl<'a> World<'a> {
             requests: served,
             itl: self.itl,
             workers: self.workers.iter().map(Worker::used).collect(),
+            absences: self.absences,
             retries: self.retries,
             migrations: self.migrations,
             events: self.agenda.decided(),
