@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::samples::Samples;
 use crate::clock::Clock;
+use crate::control::ratio::Steering;
 use crate::telemetry::journal::{self, Kind};
 use crate::telemetry::{Slo, Telemetry};
 use crate::workers::{FleetLatencies, Latencies, LoadReport, Member, WorkerSet};
@@ -53,11 +54,21 @@ pub(super) struct Point {
 #[derive(Serialize)]
 struct Controller {
     state: &'static str,
+    /// Who moves workers; `null` without the ratio controller.
+    mode: Option<&'static str>,
+    pinned: Option<Pinned>,
     target: Option<Split>,
     reason: Option<&'static str>,
     prefill_utilisation: Option<f64>,
     decode_utilisation: Option<f64>,
     predicted_itl_ms: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Pinned {
+    split: String,
+    /// Seconds since 1970.
+    since: f64,
 }
 
 #[derive(Serialize)]
@@ -160,6 +171,7 @@ impl Frame {
         clock: &Clock,
         set: &WorkerSet,
         telemetry: &Telemetry,
+        steering: Option<&Steering>,
         samples: &Samples,
         paired: bool,
     ) -> Self {
@@ -173,7 +185,7 @@ impl Frame {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: now.since(Timestamp::ZERO).as_secs_f64(),
             mode: if paired { "pd" } else { "regular" },
-            controller: Controller::of(telemetry.plan.load().as_deref()),
+            controller: Controller::of(clock, telemetry.plan.load().as_deref(), steering),
             slo: Targets::of(telemetry.slo),
             fleet: Fleet::of(now, set, telemetry, samples, &workers),
             workers,
@@ -200,11 +212,19 @@ impl Frame {
 }
 
 impl Controller {
-    fn of(plan: Option<&Plan>) -> Self {
+    fn of(clock: &Clock, plan: Option<&Plan>, steering: Option<&Steering>) -> Self {
+        let standing = steering.map(Steering::standing);
+        let mode = steering.zip(standing.as_ref());
+        let pinned = standing.as_ref().and_then(|standing| standing.pinned);
         let state = plan.map_or(ControllerState::Off, Plan::state);
         let predicted = plan.and_then(|plan| plan.predicted);
         Self {
             state: state.as_str(),
+            mode: mode.map(|(steering, standing)| steering.mode(standing).as_str()),
+            pinned: pinned.map(|pin| Pinned {
+                split: pin.split.to_string(),
+                since: clock.unix_seconds(pin.since),
+            }),
             target: plan.map(|plan| Split {
                 prefill: plan.target.prefill,
                 decode: plan.target.decode,
