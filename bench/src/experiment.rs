@@ -9,20 +9,25 @@
 mod arms;
 mod capacity;
 pub mod cli;
+mod csv_table;
 mod engines;
+mod folder;
 mod grid;
 mod picture;
 mod report;
+pub mod results;
 mod run;
-mod statistics;
+pub mod statistics;
+pub mod timeline;
 mod workloads;
 
 pub use self::{
     arms::{Arm, Measures, Planning},
+    csv_table::csv,
     engines::Engine,
     grid::{Cell, Grid, Part},
     report::Report,
-    run::{Row, run},
-    statistics::Estimate,
+    results::Results,
+    run::{Done, Row, run},
     workloads::Traffic,
 };

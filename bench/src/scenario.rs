@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub use self::{
-    figures::Figures,
+    figures::{AFTERMATH, Figures},
     report::{Report, SplitReport},
     sweep::{Progress, run},
 };

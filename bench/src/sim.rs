@@ -32,7 +32,7 @@ use policies::worker::Role;
 
 use crate::workload::Workload;
 
-pub use outcome::{End, Outcome, Served, WorkerUse};
+pub use outcome::{Absence, End, Outcome, Served, WorkerUse};
 
 /// A fleet and what happens to it.
 #[derive(Debug, Clone)]

@@ -36,6 +36,23 @@ pub enum Planning {
     Controller,
 }
 
+impl Planning {
+    pub fn name(self) -> String {
+        match self {
+            Self::Fixed(split) => split.to_string(),
+            Self::Threshold => "threshold".to_owned(),
+            Self::Controller => "controller".to_owned(),
+        }
+    }
+
+    pub const fn is_fixed(self) -> bool {
+        match self {
+            Self::Fixed(_) => true,
+            Self::Threshold | Self::Controller => false,
+        }
+    }
+}
+
 /// What the router does besides, with any planner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Measures {
@@ -95,18 +112,11 @@ impl Arm {
     }
 
     pub fn name(&self) -> String {
-        match self.planning {
-            Planning::Fixed(split) => split.to_string(),
-            Planning::Threshold => "threshold".to_owned(),
-            Planning::Controller => "controller".to_owned(),
-        }
+        self.planning.name()
     }
 
     pub const fn is_fixed(&self) -> bool {
-        match self.planning {
-            Planning::Fixed(_) => true,
-            Planning::Threshold | Planning::Controller => false,
-        }
+        self.planning.is_fixed()
     }
 
     /// A fleet of `model`s under this arm, where a worker that changes its role is away for `dark`.

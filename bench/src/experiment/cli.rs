@@ -1,20 +1,17 @@
 //! `pd-bench experiment`.
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fmt, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
 use super::{
+    folder::{Folder, FolderError},
     grid::{Grid, Part},
-    picture,
     report::Report,
+    results::Results,
     run::run,
 };
-use crate::{plot::PlotError, scenario::Progress, workload::WorkloadError};
+use crate::{scenario::Progress, workload::WorkloadError};
 
 #[derive(Args)]
 pub struct ExperimentArgs {
@@ -48,8 +45,8 @@ pub struct ExperimentArgs {
         default_value = "bench/data/traces/azure-code-2023-excerpt.csv"
     )]
     trace: PathBuf,
-    /// Where to write: PREFIX-PART, as .txt, .json, .csv, and a picture as .svg and .png
-    #[arg(long, value_name = "PREFIX", default_value = "experiment")]
+    /// The directory to write to: a part's results as .txt, .json and .csv, a picture, and how single runs went
+    #[arg(long, value_name = "DIR", default_value = "experiment")]
     out: PathBuf,
 }
 
@@ -58,8 +55,7 @@ pub struct ExperimentArgs {
 pub enum ExperimentError {
     NoCell(String),
     Workload(WorkloadError),
-    Write { path: PathBuf, error: io::Error },
-    Plot(PlotError),
+    Folder(FolderError),
 }
 
 impl fmt::Display for ExperimentError {
@@ -70,8 +66,7 @@ impl fmt::Display for ExperimentError {
                 "--only: no cell has '{text}' in its name; names are such as 'clean, phases of 5 min, load 0.8, 30 s away'"
             ),
             Self::Workload(error) => error.fmt(f),
-            Self::Write { path, error } => write!(f, "cannot write {}: {error}", path.display()),
-            Self::Plot(error) => error.fmt(f),
+            Self::Folder(error) => error.fmt(f),
         }
     }
 }
@@ -81,11 +76,18 @@ impl std::error::Error for ExperimentError {}
 impl ExperimentArgs {
     pub fn run(self) -> Result<ExitCode, ExperimentError> {
         let grids = self.grids()?;
+        let folder = Folder::open(&self.out).map_err(ExperimentError::Folder)?;
         for grid in grids {
-            let rows = run(&grid, Progress::Shown).map_err(ExperimentError::Workload)?;
-            let report = Report::new(&grid, &rows);
-            print!("{report}");
-            self.write(&report)?;
+            let done = run(&grid, Progress::Shown).map_err(ExperimentError::Workload)?;
+            let results = Results::new(&grid, &done.rows);
+            print!("{}", Report(&results));
+            folder.write(&results).map_err(ExperimentError::Folder)?;
+            for timeline in &done.timelines {
+                let written = folder.write_timeline(timeline);
+                written.map_err(ExperimentError::Folder)?;
+            }
+            let name = results.part.name();
+            println!("\nWritten: {}, the files {name}.*", self.out.display());
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -112,34 +114,4 @@ impl ExperimentArgs {
         }
         Ok(grids)
     }
-
-    fn write(&self, report: &Report) -> Result<(), ExperimentError> {
-        let part = match report.part {
-            Part::Shifting => "shifting",
-            Part::Steady => "steady",
-            Part::Recorded => "recorded",
-        };
-        let prefix = with_suffix(&self.out, &format!("-{part}"));
-        for (extension, content) in [
-            (".txt", report.to_string()),
-            (".json", report.to_json()),
-            (".csv", report.to_csv()),
-        ] {
-            let path = with_suffix(&prefix, extension);
-            std::fs::write(&path, content)
-                .map_err(|error| ExperimentError::Write { path, error })?;
-        }
-        println!("\nWritten: {0}.txt, {0}.json and {0}.csv", prefix.display());
-        let drawn = picture::draw(report, prefix).map_err(ExperimentError::Plot)?;
-        if let Some(picture) = drawn {
-            println!("Written: {0}.svg and {0}.png", picture.display());
-        }
-        Ok(())
-    }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use super::{
     arms::{Arm, Measures},
@@ -33,6 +34,14 @@ impl Cell {
         )
     }
 
+    /// Of this one it is shown how each arm's run went.
+    pub fn is_looked_at_closely(&self) -> bool {
+        let traffic = Traffic::Phases { seconds: 300 };
+        (self.engine, &self.traffic, self.dark)
+            == (Engine::Calibrated, &traffic, Duration::from_secs(30))
+            && self.load.total_cmp(&MEASURED_APART).is_eq()
+    }
+
     pub fn has_the_requests_of(&self, other: &Self) -> bool {
         (self.engine, &self.traffic) == (other.engine, &other.traffic)
             && self.load.total_cmp(&other.load).is_eq()
@@ -40,7 +49,8 @@ impl Cell {
 }
 
 /// What the experiment is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Phases that take turns
     Shifting,
@@ -48,6 +58,17 @@ pub enum Part {
     Steady,
     /// Recorded traffic
     Recorded,
+}
+
+impl Part {
+    /// What its files are called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Shifting => "shifting",
+            Self::Steady => "steady",
+            Self::Recorded => "recorded",
+        }
+    }
 }
 
 /// Cells to run.

@@ -1,16 +1,17 @@
 //! One picture: what the arms attain, by the length of phases and the time that a worker is away.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::report::Report;
+use super::{grid::MEASURED_APART, results::Results};
 use crate::plot::{self, PlotError};
 
 /// Where there is much to gain, with all that the router can do besides.
-fn shown(report: &Report) -> Vec<(String, Vec<(String, f64)>)> {
-    let load = super::grid::MEASURED_APART;
-    let cells = report.cells.iter();
+fn shown(results: &Results) -> Vec<(String, Vec<(String, f64)>)> {
+    let cells = results.cells.iter();
     let cells = cells.filter(|cell| {
-        cell.engine == super::Engine::Calibrated.name() && cell.load.total_cmp(&load).is_eq()
+        cell.engine == super::Engine::Calibrated.name()
+            && cell.phase_seconds.is_some()
+            && cell.load.total_cmp(&MEASURED_APART).is_eq()
     });
     cells
         .filter_map(|cell| {
@@ -26,15 +27,13 @@ fn shown(report: &Report) -> Vec<(String, Vec<(String, f64)>)> {
         .collect()
 }
 
-/// Draws it; nothing where the report has no such cells. Answers the path without its extensions.
-pub fn draw(report: &Report, path: PathBuf) -> Result<Option<PathBuf>, PlotError> {
-    let groups = shown(report);
+/// Draws it at `path` with the extensions .svg and .png; nothing where the results have no such cells.
+pub fn draw(results: &Results, path: &Path) -> Result<(), PlotError> {
+    let groups = shown(results);
     if groups.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
     let title =
         "Simulated: requests within their targets at load 0.8, with fresh-first and migration";
-    let write = |path: &Path| plot::bars(title, "share of requests", &groups, path);
-    write(&path)?;
-    Ok(Some(path))
+    plot::bars(title, "share of requests", &groups, path)
 }

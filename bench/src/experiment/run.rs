@@ -6,12 +6,14 @@
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use policies::ratio::Split;
 use rayon::prelude::*;
 
 use super::{
-    arms::{Arm, SLO},
+    arms::{Arm, Measures, SLO},
     capacity::Capacities,
     grid::{Cell, Grid},
+    timeline::Timeline,
 };
 use crate::{
     scenario::{Figures, Progress},
@@ -27,7 +29,15 @@ pub struct Row {
     pub figures: Vec<Vec<Figures>>,
 }
 
-pub fn run(grid: &Grid, progress: Progress) -> Result<Vec<Row>, WorkloadError> {
+/// What came of a grid.
+#[derive(Debug, Clone)]
+pub struct Done {
+    pub rows: Vec<Row>,
+    /// Of one cell, where the grid has it: each arm's run with the first seed.
+    pub timelines: Vec<Timeline>,
+}
+
+pub fn run(grid: &Grid, progress: Progress) -> Result<Done, WorkloadError> {
     let groups: Vec<_> = grid.cells.chunk_by(Cell::has_the_requests_of).collect();
     let mut wanted = Vec::new();
     for cell in &grid.cells {
@@ -58,7 +68,10 @@ pub fn run(grid: &Grid, progress: Progress) -> Result<Vec<Row>, WorkloadError> {
         })
         .collect::<Result<Vec<_>, WorkloadError>>()?;
     bar.finish_and_clear();
-    Ok(by_cell(grid, &groups, &done))
+    Ok(Done {
+        rows: by_cell(grid, &groups, &done),
+        timelines: timelines(grid, &capacities)?,
+    })
 }
 
 fn runs_of(cells: &[Cell]) -> usize {
@@ -116,4 +129,26 @@ fn by_cell(grid: &Grid, groups: &[&[Cell]], done: &[Vec<Vec<Figures>>]) -> Vec<R
         }
     }
     rows
+}
+
+/// How the arms of the cell went that is looked at closely.
+fn timelines(grid: &Grid, capacities: &Capacities) -> Result<Vec<Timeline>, WorkloadError> {
+    let shown = grid.cells.iter().find(|cell| cell.is_looked_at_closely());
+    let (Some(cell), Some(seed)) = (shown, grid.seeds.first()) else {
+        return Ok(Vec::new());
+    };
+    let work = cell
+        .traffic
+        .make(cell.engine, cell.load, *seed, capacities)?;
+    let arms = cell.arms.iter();
+    let arms = arms.filter(|arm| arm.measures == Measures::BOTH);
+    let timeline = |arm: &Arm| {
+        let setup = arm.setup(cell.engine.model(), cell.dark, *seed);
+        let start = Split {
+            prefill: setup.prefill,
+            decode: setup.decode,
+        };
+        Timeline::new(cell, arm, *seed, start, &sim::run(&setup, &work))
+    };
+    Ok(arms.map(timeline).collect())
 }

@@ -1,13 +1,15 @@
 //! Means with their confidence intervals.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// A mean over seeds, and how far off it may be.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     pub mean: f64,
-    /// Half the width of the 95 % confidence interval by Student's t. Not a number where there are fewer than two.
+    /// Half the width of the 95 % confidence interval by Student's t. Not a number where there are fewer than two,
+    /// which JSON writes as null.
+    #[serde(deserialize_with = "number_or_null")]
     pub half_width: f64,
     pub least: f64,
     pub most: f64,
@@ -47,6 +49,10 @@ impl Estimate {
     }
 }
 
+fn number_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
 /// Student's t that 97.5 % stay below.
 fn quantile(freedom: f64) -> f64 {
     let student = StudentsT::new(0.0, 1.0, freedom);
@@ -75,6 +81,17 @@ mod tests {
         assert!(paired.is_significant() && paired.half_width < 0.02);
         let apart = [Estimate::of(&one), Estimate::of(&other)];
         assert!(apart.iter().all(|estimate| estimate.half_width > 0.4));
+    }
+
+    #[test]
+    fn an_estimate_is_read_back_as_it_was_written() {
+        for values in [&[1.0, 2.0][..], &[1.0]] {
+            let estimate = Estimate::of(values);
+            let json = serde_json::to_string(&estimate).unwrap();
+            let back: Estimate = serde_json::from_str(&json).unwrap();
+            assert_eq!(back.half_width.to_bits(), estimate.half_width.to_bits());
+            assert!((back.mean, back.most) == (estimate.mean, estimate.most));
+        }
     }
 
     #[test]

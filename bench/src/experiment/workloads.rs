@@ -31,6 +31,14 @@ impl Traffic {
         }
     }
 
+    /// How long one kind of request lasts, where kinds take turns.
+    pub const fn phase_seconds(&self) -> Option<u32> {
+        match self {
+            Self::Phases { seconds } => Some(*seconds),
+            Self::Steady(_) | Self::Recorded(_) => None,
+        }
+    }
+
     /// The kinds of requests whose capacity its loads are given in.
     pub fn kinds(&self) -> Vec<Kind> {
         match self {

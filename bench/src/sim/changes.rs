@@ -8,10 +8,21 @@ use policies::worker::{Role, WorkerId};
 
 use super::RoleChange;
 use super::events::Event;
-use super::outcome::End;
+use super::outcome::{Absence, End};
 use super::world::World;
 
 impl World<'_> {
+    fn note_absence(&mut self, position: usize, to: Role) {
+        let worker = &mut self.workers[position];
+        worker.absence = self.absences.len();
+        self.absences.push(Absence {
+            from: worker.role,
+            to,
+            closed: self.now,
+            back: None,
+        });
+    }
+
     pub(super) fn begin_change(&mut self, change: usize) {
         let RoleChange { from, dark, .. } = self.setup.changes[change];
         self.move_one(from, dark);
@@ -33,6 +44,8 @@ impl World<'_> {
         let worker = &mut self.workers[position];
         worker.dark = dark;
         worker.apply(WorkerEvent::DrainRequested);
+        let to = other(worker.role);
+        self.note_absence(position, to);
         match self.setup.drain {
             Drain::Wait => {}
             Drain::Migrate => self.evacuate(position),
@@ -96,10 +109,7 @@ impl World<'_> {
         worker.apply(WorkerEvent::Emptied);
         worker.away_since = self.now;
         worker.epoch += 1;
-        worker.role = match worker.role {
-            Role::Prefill => Role::Decode,
-            Role::Decode | Role::Regular => Role::Prefill,
-        };
+        worker.role = other(worker.role);
         worker.used.role_changes += 1;
         // A worker in a new role begins cold, as one that was started anew.
         worker.prefill.warm = false;
@@ -122,6 +132,8 @@ impl World<'_> {
             worker.apply(WorkerEvent::Relaunched);
         }
         worker.apply(WorkerEvent::Passed);
+        let absence = worker.absence;
+        self.absences[absence].back = Some(self.now);
     }
 
     pub(super) fn fail(&mut self, failure: usize) {
@@ -140,6 +152,8 @@ impl World<'_> {
             epoch: worker.epoch,
         };
         self.agenda.add(self.now.after(failure.down), back);
+        let role = self.workers[failure.worker].role;
+        self.note_absence(failure.worker, role);
         self.policies
             .iter()
             .for_each(|policy| policy.forget(WorkerId(failure.worker as u64)));
@@ -175,5 +189,12 @@ impl World<'_> {
             // It keeps the moment of its arrival, as the router's queue has it.
             self.queue.push(arrived, request);
         }
+    }
+}
+
+const fn other(role: Role) -> Role {
+    match role {
+        Role::Prefill => Role::Decode,
+        Role::Decode | Role::Regular => Role::Prefill,
     }
 }

@@ -63,6 +63,18 @@ pub struct WorkerUse {
     pub retractions: u64,
 }
 
+/// A worker that served nobody for a while: it changed its role, or it died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absence {
+    pub from: Role,
+    /// The same, where it died.
+    pub to: Role,
+    /// From here on it was given nothing new.
+    pub closed: Timestamp,
+    /// `None` where it was not back before the end.
+    pub back: Option<Timestamp>,
+}
+
 /// A whole run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -73,6 +85,8 @@ pub struct Outcome {
     /// Microseconds between tokens, one entry a token after the first.
     pub itl: Histogram<u64>,
     pub workers: Vec<WorkerUse>,
+    /// In the order of their beginnings.
+    pub absences: Vec<Absence>,
     /// Times that a request was run anew because a worker died.
     pub retries: u64,
     /// Times that an answer went on at another worker because its own changed roles.

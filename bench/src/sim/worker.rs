@@ -16,6 +16,8 @@ pub(super) struct Worker {
     /// How long it is away once it is empty.
     pub(super) dark: Duration,
     pub(super) away_since: Timestamp,
+    /// Which of the run's absences is its last.
+    pub(super) absence: usize,
     pub(super) epoch: u32,
     pub(super) in_flight: u32,
     pub(super) prefill: PrefillSide,
@@ -32,6 +34,7 @@ impl Worker {
             state: WorkerState::Serving,
             dark: Duration::ZERO,
             away_since: Timestamp::ZERO,
+            absence: 0,
             epoch: 0,
             in_flight: 0,
             prefill: PrefillSide::new(warm),

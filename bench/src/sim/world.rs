@@ -11,7 +11,7 @@ use policies::worker::Role;
 use super::arrivals::{Prompts, Source};
 use super::control::Watch;
 use super::events::{Agenda, Event};
-use super::outcome::Outcome;
+use super::outcome::{Absence, Outcome};
 use super::request::Request;
 use super::worker::Worker;
 use super::{Dispatch, Setup};
@@ -34,6 +34,7 @@ pub(super) struct World<'a> {
     pub(super) touched: Vec<usize>,
     pub(super) watch: Option<Watch>,
     pub(super) itl: Histogram<u64>,
+    pub(super) absences: Vec<Absence>,
     pub(super) retries: u64,
     pub(super) migrations: u64,
 }
@@ -76,6 +77,7 @@ impl<'a> World<'a> {
                 .as_ref()
                 .map(|control| Watch::new(setup, control)),
             itl: Histogram::new(3).expect("three significant digits are allowed"),
+            absences: Vec::new(),
             retries: 0,
             migrations: 0,
         }
@@ -143,6 +145,7 @@ impl<'a> World<'a> {
             requests: served,
             itl: self.itl,
             workers: self.workers.iter().map(Worker::used).collect(),
+            absences: self.absences,
             retries: self.retries,
             migrations: self.migrations,
             events: self.agenda.decided(),
