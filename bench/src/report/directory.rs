@@ -1,0 +1,144 @@
+//! What an experiment left in its directory, and what is missing there.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use clap::ValueEnum as _;
+
+use super::arms;
+use crate::experiment::{Part, Results, timeline::Timeline};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Directory {
+    /// Those that are there, in the order of [`Part`].
+    pub parts: Vec<Results>,
+    /// In the order of the arms.
+    pub timelines: Vec<Timeline>,
+    pub missing: Vec<Missing>,
+}
+
+/// What a report would show if it were there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub what: String,
+    /// What makes it.
+    pub command: String,
+}
+
+/// Why there is no report.
+#[derive(Debug)]
+pub enum DirectoryError {
+    Read {
+        path: PathBuf,
+        error: io::Error,
+    },
+    /// Nothing of an experiment.
+    Empty {
+        path: PathBuf,
+        command: String,
+    },
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, error } => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Empty { path, command } => write!(
+                f,
+                "{} holds no results of an experiment; make some: {command}",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for DirectoryError {}
+
+impl Directory {
+    pub fn read(path: &Path) -> Result<Self, DirectoryError> {
+        let mut found = Self {
+            parts: Vec::new(),
+            timelines: read_timelines(path)?,
+            missing: Vec::new(),
+        };
+        for part in Part::value_variants() {
+            let file = path.join(format!("{}.json", part.name()));
+            if file.exists() {
+                let results = Results::read(&file);
+                let results =
+                    results.map_err(|error| DirectoryError::Read { path: file, error })?;
+                found.parts.push(results);
+            } else {
+                found.missing.push(Missing {
+                    what: format!("The part {} was not run.", part.name()),
+                    command: command(*part, path),
+                });
+            }
+        }
+        if found.parts.is_empty() {
+            return Err(DirectoryError::Empty {
+                path: path.to_owned(),
+                command: command(Part::Shifting, path),
+            });
+        }
+        found.add_what_parts_lack(path);
+        Ok(found)
+    }
+
+    /// Arms that did not run, and the runs that would be looked at closely.
+    fn add_what_parts_lack(&mut self, path: &Path) {
+        for results in &self.parts {
+            let ran = |arm: &str| {
+                results
+                    .contests()
+                    .any(|(_, contest)| contest.arm(arm).is_some())
+            };
+            let absent: Vec<_> = arms::BESIDES.into_iter().filter(|arm| !ran(arm)).collect();
+            if !absent.is_empty() {
+                self.missing.push(Missing {
+                    what: format!(
+                        "The part {} ran without: {}.",
+                        results.part.name(),
+                        absent.join("; ")
+                    ),
+                    command: command(results.part, path),
+                });
+            }
+        }
+        if self.timelines.is_empty() {
+            self.missing.push(Missing {
+                what: "No run was recorded as it went: the timelines are missing.".to_owned(),
+                command: command(Part::Shifting, path),
+            });
+        }
+    }
+}
+
+fn command(part: Part, path: &Path) -> String {
+    format!(
+        "pd-bench experiment --sim --part {} --out '{}'",
+        part.name(),
+        path.display()
+    )
+}
+
+fn read_timelines(path: &Path) -> Result<Vec<Timeline>, DirectoryError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| DirectoryError::Read { path, error }
+    };
+    let mut timelines = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed(path))? {
+        let file = entry.map_err(failed(path))?.path();
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("timeline-") && name.ends_with(".json") {
+            let text = std::fs::read_to_string(&file).map_err(failed(&file))?;
+            let timeline = serde_json::from_str(&text).map_err(io::Error::from);
+            timelines.push(timeline.map_err(failed(&file))?);
+        }
+    }
+    timelines.sort_by_key(|timeline: &Timeline| arms::place(&timeline.arm));
+    Ok(timelines)
+}
