@@ -134,12 +134,13 @@ mod tests {
     #[test]
     fn the_load_is_found_between_those_that_were_tried() {
         for (attained, expected) in [
-            (vec![(0.6, 1.0), (0.8, 0.8)], Some(Sustained::At(0.7))),
-            (vec![(0.6, 0.8), (0.8, 0.95)], Some(Sustained::Below(0.6))),
-            (vec![(0.6, 1.0), (0.8, 0.9)], Some(Sustained::AtLeast(0.8))),
+            (vec![(0.6, 1.0), (0.8, 0.8)], Some("0.70")),
+            (vec![(0.6, 0.8), (0.8, 0.95)], Some("< 0.60")),
+            (vec![(0.6, 1.0), (0.8, 0.9)], Some("≥ 0.80")),
             (vec![(0.6, 1.0)], None),
         ] {
-            assert_eq!(Sustained::of(&attained), expected, "{attained:?}");
+            let sustained = Sustained::of(&attained).map(|load| load.to_string());
+            assert_eq!(sustained.as_deref(), expected, "{attained:?}");
         }
     }
 

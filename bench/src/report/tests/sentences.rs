@@ -1,0 +1,107 @@
+//! The verdict follows from the figures.
+
+use super::*;
+use crate::report::verdict::verdict;
+
+const FIXED: Attained = ("2P2D", [0.70, 0.72, 0.71]);
+
+/// A cell for each (phase seconds, seconds away, the controller's attainment).
+fn sentences(cells: &[(u32, u64, [f64; 3])]) -> Vec<String> {
+    let cells = cells.iter().map(|(phase_seconds, dark_s, attained)| {
+        let arms = [FIXED, ("controller", *attained)];
+        cell(*phase_seconds, 0.8, *dark_s, contest(&arms))
+    });
+    verdict(&[results(cells.collect())])
+}
+
+const AHEAD: [f64; 3] = [0.90, 0.92, 0.92];
+const EVEN: [f64; 3] = [0.60, 0.72, 0.80];
+const BEHIND: [f64; 3] = [0.66, 0.69, 0.67];
+
+#[test]
+fn a_verdict_is_three_sentences_that_say_what_the_figures_say() {
+    let table: &[(&[(u32, u64, [f64; 3])], [&str; 3])] = &[
+        (
+            &[(300, 30, AHEAD), (120, 2, AHEAD), (600, 90, AHEAD)],
+            [
+                "serves more requests in time than the best fixed one, which nobody knows in advance: it is ahead beyond chance in 3 of 3 cells, behind in 0",
+                "The shortest phases with which it is ahead in any cell last 2 min (there with workers away for up to 2 s when they change their role), and the longest such absence with which it is ahead is 90 s (with phases of 10 min or more)",
+                "Nowhere in all 3 cells that were run, whatever the traffic, is it behind.",
+            ],
+        ),
+        (
+            &[(300, 30, AHEAD), (120, 90, BEHIND)],
+            [
+                "does not serve more requests in time",
+                "ahead in any cell last 5 min (there with workers away for up to 30 s",
+                "In 1 of all 2 cells that were run, whatever the traffic and the router's measures, is it behind beyond chance; the most that it loses to the best fixed split is 3.7 points (calibrated, phases of 2 min, load 0.8, 90 s away).",
+            ],
+        ),
+        (
+            &[(300, 30, BEHIND)],
+            [
+                "does not serve more requests in time",
+                "There is no phase length and no time that a worker is away",
+                "In 1 of all 1 cell",
+            ],
+        ),
+        (
+            &[(300, 30, EVEN), (120, 30, EVEN)],
+            [
+                "serve equally many requests in time: none of 2 cells shows a difference beyond chance",
+                "There is no phase length",
+                "Nowhere of all 2 cells that were run, whatever the traffic and the router's measures, is it behind beyond chance; the most that it loses to the best fixed split is 0.3 points (calibrated, phases of 5 min, load 0.8, 30 s away), which may be chance.",
+            ],
+        ),
+    ];
+    for (cells, expected) in table {
+        let sentences = sentences(cells);
+        assert_eq!(sentences.len(), 3);
+        for (sentence, expected) in sentences.iter().zip(expected) {
+            assert!(sentence.contains(expected), "{sentence}\nlacks: {expected}");
+        }
+        assert!(sentences[0].starts_with("On traffic that shifts (simulated)"));
+    }
+}
+
+#[test]
+fn one_seed_is_said_to_tell_nothing() {
+    let mut one = won_and_lost();
+    for contest in one.cells.iter_mut().flat_map(|cell| &mut cell.contests) {
+        contest.over_best_fixed = Estimate::of(&[0.2]);
+    }
+    let sentences = verdict(&[one]);
+    assert!(
+        sentences[0].contains("one seed can't tell a difference from chance"),
+        "{}",
+        sentences[0]
+    );
+    assert!(sentences[1].starts_with("There is no phase length"));
+}
+
+#[test]
+fn shifting_traffic_with_all_measures_decides_and_the_worst_is_looked_for_everywhere() {
+    let mut shifting = won_and_lost();
+    shifting.cells.truncate(1);
+    let mut steady = won_and_lost();
+    steady.cells.remove(0);
+    steady.cells[0].phase_seconds = None;
+    steady.cells[0].traffic = "steady".to_owned();
+    steady.cells[0].contests[0].migrate = false;
+    let sentences = verdict(&[shifting, steady.clone()]);
+    assert!(sentences[0].contains("in 1 of 1 cell,"), "{}", sentences[0]);
+    let worst = "(calibrated, steady, load 0.8, 90 s away, measures: fresh-first)";
+    assert!(sentences[2].contains(worst), "{}", sentences[2]);
+    let alone = verdict(&[steady]);
+    assert!(
+        alone[0].starts_with("On traffic that does not shift"),
+        "{}",
+        alone[0]
+    );
+}
+
+#[test]
+fn without_results_there_is_no_verdict() {
+    assert!(verdict(&[]).is_empty());
+    assert!(verdict(&[results(Vec::new())]).is_empty());
+}
