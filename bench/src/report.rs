@@ -23,7 +23,7 @@ pub use self::{
     document::Document,
 };
 
-use self::document::{Block, Section};
+use self::document::{Block, Figure, Section};
 use crate::{
     experiment::{Measures, Results},
     study,
@@ -109,7 +109,7 @@ fn summary(parts: &[Results]) -> Option<Section> {
 
 fn shifting(parts: &[Results]) -> Option<Section> {
     let mut blocks = Vec::new();
-    for (text, figures) in [
+    for (about, figures) in [
         (
             "Good requests a second as the load grows. Load is a share of what the best split carries of each kind of \
              request; of recorded traffic it is how many times as many users there are.",
@@ -125,37 +125,40 @@ fn shifting(parts: &[Results]) -> Option<Section> {
             pictures::regret(parts),
         ),
     ] {
-        if !figures.is_empty() {
-            blocks.extend([Block::Text(text.to_owned()), Block::Pictures(figures)]);
-        }
+        blocks.extend(shown(about, figures));
     }
     (!blocks.is_empty()).then(|| Section::new("Loads, phases and the cost of a change", blocks))
 }
 
+/// Nothing where there is nothing to see.
+fn shown(about: &str, figures: Vec<Figure>) -> Option<Block> {
+    (!figures.is_empty()).then(|| Block::Pictures {
+        about: about.to_owned(),
+        figures,
+    })
+}
+
 fn close_look(directory: &Directory) -> Option<Section> {
-    let (cell, contest) = tables::looked_at(directory)?;
-    let results = directory.parts.iter();
-    let results = results.filter(|results| results.cells.iter().any(|one| std::ptr::eq(one, cell)));
-    let figures: Vec<_> = results
-        .flat_map(|results| pictures::latencies(results, contest))
-        .collect();
+    let (results, cell, contest) = tables::looked_at(directory)?;
     let mut blocks = vec![Block::Table(tables::close_look(cell, contest))];
-    if !figures.is_empty() {
-        blocks.push(Block::Pictures(figures));
-    }
+    blocks.extend(shown(
+        "From left to right the median, nine tenths and ninety-nine hundredths; the line is the target, which the time \
+         between tokens has to keep in the mean of each request only.",
+        pictures::latencies(results, contest),
+    ));
     Some(Section::new("One cell from nearby", blocks))
 }
 
 fn timelines(directory: &Directory) -> Option<Section> {
     let figures = pictures::timelines(&directory.timelines);
     let first = directory.timelines.first()?;
-    let text = format!(
+    let about = format!(
         "One run under each arm, with the same requests: {}, {}, load {}, {} s away, seed {}.",
         first.engine, first.traffic, first.load, first.dark_s, first.seed
     );
     Some(Section::new(
         "How a run goes",
-        vec![Block::Text(text), Block::Pictures(figures)],
+        shown(&about, figures).into_iter().collect(),
     ))
 }
 
@@ -164,8 +167,7 @@ fn against_the_study(study: &study::Report) -> Section {
     let text = format!(
         "dstack measured four workers of two H200 each, and the engine \"calibrated\" is fitted to these runs. The simulator \
          is off by {:.1} % in the mean for throughput ({:.0} % at worst), by {:.1} % for the time between tokens ({:.0} % at \
-         worst) and by {:.0} % for the median time to first token ({:.0} % at worst), so it tells splits apart by the first \
-         two better than by the third.",
+         worst) and by {:.0} % for the median time to first token ({:.0} % at worst).",
         100.0 * accuracy.throughput.mean,
         100.0 * accuracy.throughput.worst,
         100.0 * accuracy.mean_itl.mean,
@@ -173,14 +175,13 @@ fn against_the_study(study: &study::Report) -> Section {
         100.0 * accuracy.median_ttft.mean,
         100.0 * accuracy.median_ttft.worst,
     );
-    Section::new(
-        "The published study, measured and simulated",
-        vec![
-            Block::Text(text),
-            Block::Pictures(pictures::study(study)),
-            Block::Table(tables::study(study)),
-        ],
-    )
+    let mut blocks = vec![Block::Text(text)];
+    blocks.extend(shown(
+        "Throughput of each run: prompt and most output tokens, the split, and how many clients there were.",
+        pictures::study(study),
+    ));
+    blocks.push(Block::Table(tables::study(study)));
+    Section::new("The published study, measured and simulated", blocks)
 }
 
 fn every_cell(parts: &[Results]) -> Option<Section> {

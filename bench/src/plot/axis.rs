@@ -67,11 +67,16 @@ impl Axis {
             let values = powers().flat_map(|power| steps.iter().map(move |step| step * power));
             values.filter(inside).collect()
         };
-        let (many, some) = (with(&[1.0, 2.0, 5.0]), with(&[1.0, 3.0]));
-        [many, some]
-            .into_iter()
-            .find(|ticks| ticks.len() <= MOST_TICKS)
-            .unwrap_or_else(|| with(&[1.0]))
+        // As many as there is room for.
+        let choices: [&[f64]; 4] = [
+            &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
+            &[1.0, 2.0, 5.0],
+            &[1.0, 3.0],
+            &[1.0],
+        ];
+        let choices = choices.map(with);
+        let fitting = choices.iter().find(|ticks| ticks.len() <= MOST_TICKS);
+        fitting.unwrap_or(&choices[3]).clone()
     }
 }
 
@@ -94,7 +99,7 @@ mod tests {
             (0.0, 1.0, Scale::Linear, vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
             (0.5, 1.0, Scale::Linear, vec![0.5, 0.6, 0.7, 0.8, 0.9, 1.0]),
             (0.0, 47.0, Scale::Linear, vec![0.0, 10.0, 20.0, 30.0, 40.0]),
-            (3.0, 30.0, Scale::Logarithmic, vec![5.0, 10.0, 20.0]),
+            (12.0, 45.0, Scale::Logarithmic, vec![20.0, 30.0, 40.0]),
             (
                 1.0,
                 9e5,

@@ -38,6 +38,8 @@ pub struct Strip {
     /// Words in the shades of what they name.
     pub title: Vec<(String, Shade)>,
     pub most: f64,
+    /// On a logarithmic one, what is less than 1 is at the bottom.
+    pub scale: Scale,
     /// What is written at the top end of the axis.
     pub most_in_words: String,
     /// First ones below.
@@ -86,12 +88,7 @@ impl Strips<'_> {
             x += brush.width_of(word) + 10;
         }
         let (first, last) = (top + TITLE, top + TITLE + HEIGHT);
-        let height = Axis {
-            from: 0.0,
-            to: if strip.most > 0.0 { strip.most } else { 1.0 },
-            pixels: (last, first),
-            scale: Scale::Linear,
-        };
+        let height = height_of(strip, (last, first));
         for (at, text) in [(first, strip.most_in_words.as_str()), (last, "0")] {
             brush.line(vec![(LEFT, at), (RIGHT, at)], Shade::Rule, 1)?;
             brush.text(text, (LEFT - 6, at), Side::Right, Shade::Faint)?;
@@ -130,6 +127,19 @@ impl Strips<'_> {
             }
         }
         Ok(())
+    }
+}
+
+fn height_of(strip: &Strip, pixels: (i32, i32)) -> Axis {
+    let (from, least_to) = match strip.scale {
+        Scale::Linear => (0.0, 1e-9),
+        Scale::Logarithmic => (1.0, 10.0),
+    };
+    Axis {
+        from,
+        to: strip.most.max(least_to),
+        pixels,
+        scale: strip.scale,
     }
 }
 
@@ -242,6 +252,7 @@ mod tests {
         let strip = Strip {
             title: vec![("prefill".to_owned(), Shade::Series(0))],
             most: 4.0,
+            scale: Scale::Linear,
             most_in_words: "4".to_owned(),
             layers: vec![Layer {
                 shade: Shade::Series(0),

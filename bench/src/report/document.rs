@@ -24,8 +24,11 @@ pub enum Block {
     /// What to type.
     Command(String),
     Table(Table),
-    /// Pictures that belong together, to be put side by side.
-    Pictures(Vec<Figure>),
+    /// Pictures that belong together, to be put side by side, and what they show.
+    Pictures {
+        about: String,
+        figures: Vec<Figure>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -89,6 +89,12 @@ pub fn duels<'a>(parts: &'a [Results], rival: Rival<'_>) -> Vec<Duel<'a>> {
         .collect()
 }
 
+/// The contest of a cell with all that the router can do besides, as far as it was run.
+pub fn with_most_measures(cell: &CellResult) -> Option<&Contest> {
+    let contests = cell.contests.iter();
+    contests.max_by_key(|contest| (contest.fresh_first, contest.migrate))
+}
+
 /// How duels ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Tally<'a> {

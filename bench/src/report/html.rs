@@ -50,7 +50,8 @@ fn block(block: &Block) -> Markup {
         Block::Text(text) => html! { p { (text) } },
         Block::Command(command) => html! { pre { code { (command) } } },
         Block::Table(table) => self::table(table),
-        Block::Pictures(figures) => html! {
+        Block::Pictures { about, figures } => html! {
+            p { (about) }
             div.pictures { @for figure in figures { (self::figure(figure)) } }
         },
     }

@@ -16,18 +16,19 @@ pub fn markdown(document: &Document) -> String {
     text
 }
 
+/// What has only pictures to show is for the page.
 fn write_section(text: &mut String, section: &Section) {
-    let shown = section
-        .blocks
-        .iter()
-        .filter(|block| !matches!(block, Block::Pictures(_)));
+    let is_picture = |block: &Block| matches!(block, Block::Pictures { .. });
+    if section.blocks.iter().all(is_picture) {
+        return;
+    }
     line(text, &format!("\n## {}", escaped(&section.heading)));
-    for block in shown {
+    for block in &section.blocks {
         match block {
             Block::Text(words) => line(text, &format!("\n{}", escaped(words))),
             Block::Command(command) => line(text, &format!("\n```sh\n{command}\n```")),
             Block::Table(table) => write_table(text, table),
-            Block::Pictures(_) => {}
+            Block::Pictures { .. } => {}
         }
     }
 }

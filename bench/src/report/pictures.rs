@@ -5,14 +5,12 @@ mod runs;
 use super::{
     arms::{self, CONTROLLER, THRESHOLD},
     document::Figure,
+    duels::with_most_measures,
     sustained::{Ladder, ladders},
     verdict::minutes,
 };
 use crate::{
-    experiment::{
-        Results,
-        results::{CellResult, Contest},
-    },
+    experiment::{Results, results::CellResult},
     plot::{Curve, Curves, Key, Mark, RowOfMarks, Rows, Scale, Shade},
     study,
 };
@@ -73,12 +71,6 @@ fn goodput_of(ladder: &Ladder) -> Option<Figure> {
         ),
         picture: curves.inline()?,
     })
-}
-
-/// The contest with all that the router can do besides, as far as it was run.
-fn with_most_measures(cell: &CellResult) -> Option<&Contest> {
-    let contests = cell.contests.iter();
-    contests.max_by_key(|contest| (contest.fresh_first, contest.migrate))
 }
 
 /// Share in time of every arm, a picture for each phase length and time away, at one load.
@@ -258,7 +250,7 @@ pub fn study(report: &study::Report) -> Vec<Figure> {
             rows: &rows,
         };
         Some(Figure {
-            title: format!("prompt / output cap {mix}: split at so many clients"),
+            title: format!("{mix} tokens"),
             picture: rows.inline()?,
         })
     };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::duels::with_most_measures;
 use crate::experiment::{Results, results::CellResult};
 
 /// The share of requests in time that counts as sustained.
@@ -83,8 +84,7 @@ impl Ladder<'_> {
     /// What `arm` sustains with all of the router's measures.
     pub fn sustained(&self, arm: &str) -> Option<Sustained> {
         let attained = self.cells.iter().filter_map(|cell| {
-            let contests = cell.contests.iter();
-            let contest = contests.max_by_key(|contest| (contest.fresh_first, contest.migrate))?;
+            let contest = with_most_measures(cell)?;
             Some((cell.load, contest.arm(arm)?.attainment.mean))
         });
         Sustained::of(&attained.collect::<Vec<_>>())
@@ -92,8 +92,7 @@ impl Ladder<'_> {
 
     /// The best of the splits that stay, for this traffic.
     pub fn best_fixed(&self) -> Option<(&str, Sustained)> {
-        let contests = self.cells.first()?.contests.iter();
-        let contest = contests.max_by_key(|contest| (contest.fresh_first, contest.migrate))?;
+        let contest = with_most_measures(self.cells.first()?)?;
         let fixed = contest.arms.iter().filter(|arm| arm.is_fixed());
         let sustained = fixed.filter_map(|arm| Some((arm.arm.as_str(), self.sustained(&arm.arm)?)));
         sustained.max_by(|(_, one), (_, other)| one.load().total_cmp(&other.load()))

@@ -4,7 +4,7 @@ use super::{
     arms::{self, AGGREGATED, CONTROLLER, ORACLE, THRESHOLD},
     directory::Directory,
     document::{Entry, Table, Tone},
-    duels::{Rival, Tally, duels},
+    duels::{Rival, Tally, duels, with_most_measures},
     sustained::{Ladder, ladders},
     verdict::signed_points,
 };
@@ -233,7 +233,8 @@ pub fn close_look(cell: &CellResult, contest: &Contest) -> Table {
     arms.sort_by_key(|arm| arms::place(&arm.arm));
     let rows = arms.into_iter().map(|arm| {
         let mean = Figures::mean(&arm.runs);
-        let triple = |times: [f64; 3]| Entry::from(times.map(millis).join(" / "));
+        let triple = |times: [f64; 3]| Entry::from(times.map(three_digits).join(" / "));
+        let seconds = |millis: [f64; 3]| triple(millis.map(|millis| millis / 1000.0));
         let share = |share: Option<f64>| {
             share.map_or(NOTHING.into(), |share| Entry::from(format!("{share:.3}")))
         };
@@ -243,8 +244,8 @@ pub fn close_look(cell: &CellResult, contest: &Contest) -> Table {
             share(mean.steady_attainment),
             share(mean.transition_attainment),
             format!("{:.2}", arm.goodput).into(),
-            triple([mean.ttft_p50_ms, mean.ttft_p90_ms, mean.ttft_p99_ms]),
-            triple([
+            seconds([mean.ttft_p50_ms, mean.ttft_p90_ms, mean.ttft_p99_ms]),
+            seconds([
                 mean.late_ttft_p50_ms,
                 mean.late_ttft_p90_ms,
                 mean.late_ttft_p99_ms,
@@ -257,7 +258,7 @@ pub fn close_look(cell: &CellResult, contest: &Contest) -> Table {
     });
     Table {
         title: format!(
-            "{}, {}, load {}, {} s away; the router's measures: {}. Times in ms, p50 / p90 / p99, means over the seeds",
+            "{}, {}, load {}, {} s away; the router's measures: {}. Times are p50 / p90 / p99, means over the seeds",
             cell.engine,
             cell.traffic,
             cell.load,
@@ -270,9 +271,9 @@ pub fn close_look(cell: &CellResult, contest: &Contest) -> Table {
             "in steady windows",
             "around changes",
             "good req/s",
-            "TTFT",
-            "TTFT of late ones",
-            "ITL",
+            "TTFT, s",
+            "TTFT of late requests, s",
+            "ITL, ms",
             "moves",
             "worker s away",
             "failed",
@@ -281,12 +282,13 @@ pub fn close_look(cell: &CellResult, contest: &Contest) -> Table {
     }
 }
 
-fn millis(millis: f64) -> String {
-    if millis < 100.0 {
-        format!("{millis:.1}")
-    } else {
-        format!("{millis:.0}")
-    }
+fn three_digits(time: f64) -> String {
+    let decimals = match time {
+        ..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    format!("{time:.decimals$}")
 }
 
 /// What the study measured beside what the simulator makes of the same runs.
@@ -328,24 +330,21 @@ pub fn study(report: &study::Report) -> Table {
 }
 
 /// The cell whose runs were recorded as they went, or else the first that shifts; with all measures if it has them.
-pub fn looked_at(directory: &Directory) -> Option<(&CellResult, &Contest)> {
-    let cells = || directory.parts.iter().flat_map(|results| &results.cells);
+pub fn looked_at(directory: &Directory) -> Option<(&Results, &CellResult, &Contest)> {
+    let cells = || {
+        let parts = directory.parts.iter();
+        parts.flat_map(|results| results.cells.iter().map(move |cell| (results, cell)))
+    };
     let recorded = directory.timelines.first().and_then(|timeline| {
-        cells().find(|cell| {
-            (cell.engine.as_str(), cell.traffic.as_str(), cell.dark_s)
-                == (
-                    timeline.engine.as_str(),
-                    timeline.traffic.as_str(),
-                    timeline.dark_s,
-                )
+        cells().find(|(_, cell)| {
+            (&cell.engine, &cell.traffic, cell.dark_s)
+                == (&timeline.engine, &timeline.traffic, timeline.dark_s)
                 && cell.load.total_cmp(&timeline.load).is_eq()
         })
     });
-    let cell = recorded.or_else(|| cells().find(|cell| cell.phase_seconds.is_some()));
-    let cell = cell.or_else(|| cells().next())?;
-    let contests = cell.contests.iter();
-    let contest = contests.max_by_key(|contest| (contest.fresh_first, contest.migrate))?;
-    Some((cell, contest))
+    let shifting = || cells().find(|(_, cell)| cell.phase_seconds.is_some());
+    let (results, cell) = recorded.or_else(shifting).or_else(|| cells().next())?;
+    Some((results, cell, with_most_measures(cell)?))
 }
 
 fn heading(columns: &[&str]) -> Vec<String> {

@@ -46,43 +46,34 @@ fn judged<'a>(all: &[Duel<'a>]) -> Vec<Duel<'a>> {
 }
 
 fn does_it_win(judged: &[Duel], tally: &Tally, parts: &[Results]) -> String {
-    let traffic = if judged.iter().all(|duel| duel.cell.phase_seconds.is_some()) {
-        "On traffic that shifts"
-    } else {
-        "On traffic that does not shift"
-    };
-    let setting = if parts.iter().all(|results| results.simulated) {
-        format!("{traffic} (simulated)")
-    } else {
-        traffic.to_owned()
-    };
+    let shifts = judged.iter().all(|duel| duel.cell.phase_seconds.is_some());
+    let simulated = parts.iter().all(|results| results.simulated);
+    let setting = format!(
+        "On traffic that {}{}, a ratio that follows the traffic",
+        if shifts { "shifts" } else { "does not shift" },
+        if simulated { " (simulated)" } else { "" }
+    );
+    let Tally {
+        wins, loses, even, ..
+    } = tally;
     let cells = plural(tally.cells(), "cell");
+    let mean = signed_points(tally.mean);
     if judged.iter().all(|duel| duel.over.half_width.is_nan()) {
         return format!(
-            "{setting} one seed can't tell a difference from chance: the controller's share of requests served in time \
-             differs from the best fixed split's by {} points in the mean of {cells}.",
-            signed_points(tally.mean)
+            "{setting} serves {mean} points of all requests in time over the best fixed ratio in the mean of {cells}, which \
+             with one seed can't be told from chance."
         );
     }
-    let mean = format!("{} points in the mean of all", signed_points(tally.mean));
-    if tally.wins == 0 && tally.loses == 0 {
+    if (*wins, *loses) == (0, 0) {
         return format!(
-            "{setting} a ratio that follows the traffic and the best fixed one, which nobody knows in advance, serve \
-             equally many requests in time: none of {cells} shows a difference beyond chance ({mean})."
+            "{setting} and the best fixed ratio are level: none of {cells} shows a difference beyond chance ({mean} points of \
+             all requests in the mean)."
         );
     }
-    let verb = if tally.wins > tally.loses {
-        "serves more requests in time than the best fixed one"
-    } else {
-        "does not serve more requests in time than the best fixed one"
-    };
+    let best = signed_points(tally.most.over.mean);
     format!(
-        "{setting} a ratio that follows the traffic {verb}, which nobody knows in advance: it is ahead beyond chance in {} \
-         of {cells}, behind in {}, with no telling in {} ({mean}, {} at best).",
-        tally.wins,
-        tally.loses,
-        tally.even,
-        signed_points(tally.most.over.mean)
+        "{setting} beats the best fixed ratio, which nobody knows in advance, in {wins} of {cells}, loses in {loses} and is \
+         level in {even}: {mean} points of all requests served in time in the mean, {best} at best."
     )
 }
 
@@ -90,50 +81,54 @@ fn from_where_on(judged: &[Duel]) -> String {
     let won: Vec<_> = judged
         .iter()
         .filter(|duel| duel.outcome() == Outcome::Wins)
+        .map(|duel| duel.cell)
         .collect();
-    let shortest = won.iter().filter_map(|duel| duel.cell.phase_seconds).min();
-    let dearest = won.iter().map(|duel| duel.cell.dark_s).max();
+    let shortest = won.iter().filter_map(|cell| cell.phase_seconds).min();
+    let dearest = won.iter().map(|cell| cell.dark_s).max();
     let (Some(shortest), Some(dearest)) = (shortest, dearest) else {
-        return "There is no phase length and no time that a worker is away for its change of role at which it is ahead."
-            .to_owned();
+        return "There is no phase length and no cost of a role change among those tried at which it wins.".to_owned();
     };
-    let dearest_with_shortest = won
+    let with_shortest = won
         .iter()
-        .filter(|duel| duel.cell.phase_seconds == Some(shortest))
-        .map(|duel| duel.cell.dark_s);
-    let shortest_with_dearest = won
-        .iter()
-        .filter(|duel| duel.cell.dark_s == dearest)
-        .filter_map(|duel| duel.cell.phase_seconds);
+        .filter(|cell| cell.phase_seconds == Some(shortest));
+    let with_dearest = won.iter().filter(|cell| cell.dark_s == dearest);
     format!(
-        "The shortest phases with which it is ahead in any cell last {} (there with workers away for up to {} s when they \
-         change their role), and the longest such absence with which it is ahead is {dearest} s (with phases of {} or more).",
+        "It wins with phases as short as {} (where a role change keeps a worker away for up to {} s), and with role changes \
+         that keep a worker away for as long as {dearest} s (where phases last {} or more).",
         minutes(shortest),
-        dearest_with_shortest.max().unwrap_or(dearest),
-        minutes(shortest_with_dearest.min().unwrap_or(shortest)),
+        with_shortest
+            .map(|cell| cell.dark_s)
+            .max()
+            .unwrap_or(dearest),
+        minutes(
+            with_dearest
+                .filter_map(|cell| cell.phase_seconds)
+                .min()
+                .unwrap_or(shortest)
+        ),
     )
 }
 
 fn where_it_loses(tally: &Tally) -> String {
-    let cells = plural(tally.cells(), "cell");
     let Tally { least, loses, .. } = tally;
+    let over_all = format!(
+        "Over all {} that were run, whatever the traffic and the router's measures, it",
+        plural(tally.cells(), "cell")
+    );
     if least.over.mean >= 0.0 {
-        return format!(
-            "Nowhere in all {cells} that were run, whatever the traffic, is it behind."
-        );
+        return format!("{over_all} is nowhere behind.");
     }
     let chance = match least.outcome() {
         Outcome::Loses => "",
-        Outcome::Wins | Outcome::Even => ", which may be chance",
+        Outcome::Wins | Outcome::Even => ", which may be chance,",
     };
-    let behind = if *loses == 0 {
-        "Nowhere".to_owned()
+    let loses = if *loses == 0 {
+        "none".to_owned()
     } else {
-        format!("In {loses}")
+        loses.to_string()
     };
     format!(
-        "{behind} of all {cells} that were run, whatever the traffic and the router's measures, is it behind beyond \
-         chance; the most that it loses to the best fixed split is {} points ({}){chance}.",
+        "{over_all} loses in {loses} beyond chance; the largest loss against the best fixed ratio{chance} is {} points ({}).",
         points(-least.over.mean),
         least.place()
     )

@@ -19,34 +19,46 @@ const QUEUE: Shade = Shade::Series(4);
 /// The median, nine tenths and ninety-nine hundredths, from left to right, with the target as a line.
 pub fn latencies(results: &Results, contest: &Contest) -> Vec<Figure> {
     type Of = fn(&Figures) -> [f64; 3];
-    let ttft: Of = |run| [run.ttft_p50_ms, run.ttft_p90_ms, run.ttft_p99_ms];
+    let ttft: Of = |run| [run.ttft_p50_ms, run.ttft_p90_ms, run.ttft_p99_ms].map(seconds);
     let late: Of = |run| {
         [
             run.late_ttft_p50_ms,
             run.late_ttft_p90_ms,
             run.late_ttft_p99_ms,
         ]
+        .map(seconds)
     };
     let itl: Of = |run| [run.itl_p50_ms, run.itl_p90_ms, run.itl_p99_ms];
+    let (ttft_target, itl_target) = (results.slo_ttft_s, 1000.0 * results.slo_itl_s);
     let figures = [
-        ("Time to first token", ttft, results.slo_ttft_s),
+        ("Time to first token", "seconds", ttft, ttft_target),
         (
-            "Time to first token, of the requests that were late",
+            "Time to first token of late requests",
+            "seconds",
             late,
-            results.slo_ttft_s,
+            ttft_target,
         ),
-        ("Time between tokens", itl, results.slo_itl_s),
+        ("Time between tokens", "milliseconds", itl, itl_target),
     ];
-    let figures = figures.into_iter().filter_map(|(title, of, target_s)| {
+    let figures = figures.into_iter().filter_map(|(title, unit, of, target)| {
         Some(Figure {
             title: title.to_owned(),
-            picture: ranges(contest, of, 1000.0 * target_s)?,
+            picture: ranges(contest, unit, of, target)?,
         })
     });
     figures.collect()
 }
 
-fn ranges(contest: &Contest, of: fn(&Figures) -> [f64; 3], target_ms: f64) -> Option<Inline> {
+fn seconds(millis: f64) -> f64 {
+    millis / 1000.0
+}
+
+fn ranges(
+    contest: &Contest,
+    unit: &str,
+    of: fn(&Figures) -> [f64; 3],
+    target: f64,
+) -> Option<Inline> {
     let mut shown: Vec<_> = contest.arms.iter().collect();
     shown.sort_by_key(|arm| arms::place(&arm.arm));
     let rows: Vec<_> = shown
@@ -68,10 +80,10 @@ fn ranges(contest: &Contest, of: fn(&Figures) -> [f64; 3], target_ms: f64) -> Op
         })
         .collect();
     let rows = Rows {
-        x_label: "ms: p50, p90, p99; the line is the target",
+        x_label: unit,
         scale: Scale::Logarithmic,
         at_least: None,
-        target: Some(target_ms),
+        target: Some(target),
         key: &[],
         rows: &rows,
     };
@@ -133,6 +145,7 @@ fn traffic(points: &[Point]) -> Vec<Strip> {
         Strip {
             title: vec![(name.to_owned(), shade)],
             most,
+            scale: Scale::Linear,
             most_in_words: in_thousands(most),
             layers: vec![layer(points, shade, Fill::Solid, |point| {
                 Some((0.0, of(point)))
@@ -160,6 +173,7 @@ fn course(points: &[Point], most_queued: u32) -> Vec<Strip> {
             ("decode workers".to_owned(), DECODE),
         ],
         most: f64::from(most),
+        scale: Scale::Linear,
         most_in_words: most.to_string(),
         layers: vec![
             layer(points, PREFILL, Fill::Solid, |point| {
@@ -174,8 +188,10 @@ fn course(points: &[Point], most_queued: u32) -> Vec<Strip> {
         ],
     };
     let queue = Strip {
-        title: vec![("waiting for a first token".to_owned(), QUEUE)],
+        title: vec![("waiting for a first token, logarithmic".to_owned(), QUEUE)],
         most: f64::from(most_queued),
+        // Queues of tens matter, and some grow to tens of thousands.
+        scale: Scale::Logarithmic,
         most_in_words: in_thousands(f64::from(most_queued)),
         layers: vec![layer(points, QUEUE, Fill::Solid, |point| {
             Some((0.0, f64::from(point.queued)))
@@ -185,6 +201,7 @@ fn course(points: &[Point], most_queued: u32) -> Vec<Strip> {
     let in_time = Strip {
         title: vec![("share in time".to_owned(), IN_TIME)],
         most: 1.0,
+        scale: Scale::Linear,
         most_in_words: "1".to_owned(),
         layers: vec![
             layer(points, IN_TIME, Fill::Faint, good),
