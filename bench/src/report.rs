@@ -108,25 +108,27 @@ fn summary(parts: &[Results]) -> Option<Section> {
 }
 
 fn shifting(parts: &[Results]) -> Option<Section> {
-    let mut blocks = Vec::new();
-    for (about, figures) in [
-        (
-            "Good requests a second as the load grows. Load is a share of what the best split carries of each kind of \
-             request; of recorded traffic it is how many times as many users there are.",
-            pictures::goodput(parts),
-        ),
-        (
-            "The share of requests in time, by how long a kind of request lasts and how long a worker is away when it \
-             changes its role. Dark lines are 95 % confidence intervals.",
-            pictures::attainment(parts),
-        ),
-        (
-            "Regret: how many points of attainment each plan stays behind the oracle, which knows what comes.",
-            pictures::regret(parts),
-        ),
-    ] {
-        blocks.extend(shown(about, figures));
-    }
+    let goodput = shown(
+        "Good requests a second as the load grows. Load is a share of what the best split carries of each kind of request; \
+         of recorded traffic it is how many times as many users there are.",
+        pictures::goodput(parts),
+    );
+    let attainment = pictures::attainment(parts).and_then(|(load, figures)| {
+        let about = format!(
+            "The share of requests in time at load {load}, by how long a kind of request lasts and how long a worker is away \
+             when it changes its role. Dark lines are 95 % confidence intervals."
+        );
+        shown(&about, figures)
+    });
+    let regret = shown(
+        "Regret: how many points each way of planning stays behind the oracle, which knows what comes. The rows name phase \
+         length, load and time away.",
+        pictures::regret(parts),
+    );
+    let blocks: Vec<_> = [goodput, attainment, regret]
+        .into_iter()
+        .flatten()
+        .collect();
     (!blocks.is_empty()).then(|| Section::new("Loads, phases and the cost of a change", blocks))
 }
 
@@ -186,7 +188,7 @@ fn against_the_study(study: &study::Report) -> Section {
 
 fn every_cell(parts: &[Results]) -> Option<Section> {
     let mut all = vec![Block::Text(
-        "The share of requests in time by arm; the best but for the oracle stands out. The differences are the \
+        "The share of requests in time by arm; the best of those that don't know what comes stands out. The differences are the \
          controller's, in points; ▲ and ▼ are beyond chance."
             .to_owned(),
     )];

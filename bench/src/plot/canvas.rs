@@ -27,7 +27,7 @@ const MARGIN: i32 = 24;
 const SWATCH: i32 = 16;
 
 /// The colours of Okabe and Ito, which stay apart for those who see colours differently.
-pub(super) const PALETTE: [RGBColor; 7] = [
+pub(super) const PALETTE: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(0, 158, 115),
@@ -35,9 +35,11 @@ pub(super) const PALETTE: [RGBColor; 7] = [
     RGBColor(204, 121, 167),
     RGBColor(86, 180, 233),
     RGBColor(90, 90, 90),
+    // Their yellow, darkened until it is seen on white.
+    RGBColor(140, 130, 0),
 ];
 
-/// The colour of the series with this index. They repeat after seven; more could not be told apart anyway.
+/// The colour of the series with this index. They repeat after eight; more could not be told apart anyway.
 pub(super) fn colour(index: usize) -> RGBColor {
     PALETTE[index % PALETTE.len()]
 }

@@ -6,7 +6,7 @@ pub const CONTROLLER: &str = "controller";
 pub const THRESHOLD: &str = "threshold";
 pub const ORACLE: &str = "oracle";
 pub const AGGREGATED: &str = "aggregated";
-const KNOWN_LENGTHS: &str = "controller, known lengths";
+pub const KNOWN_LENGTHS: &str = "controller, known lengths";
 const ADVICE: &str = "controller, advise only";
 
 /// Arms that an experiment may do without; a report without them says less.
@@ -19,7 +19,7 @@ const KNOWN: [(&str, &str, Shade); 9] = [
     ("3P1D", "3P1D", Shade::Series(4)),
     (AGGREGATED, "aggregated", Shade::Series(6)),
     (THRESHOLD, "threshold", Shade::Series(1)),
-    (ADVICE, "advise only", Shade::Faint),
+    (ADVICE, "advise only", Shade::Series(7)),
     (CONTROLLER, "controller", Shade::Series(3)),
     (KNOWN_LENGTHS, "known lengths", Shade::Ink),
     (ORACLE, "oracle", Shade::Series(2)),

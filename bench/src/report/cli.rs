@@ -50,17 +50,17 @@ impl ReportArgs {
         let cells = study::shipped();
         let study = study::Report::simulate(&cells, &model, Assumptions::ALL, STUDY_SEEDS);
         let document = document(&directory, Some(&study));
+        let page = self
+            .out
+            .unwrap_or_else(|| self.directory.join("report.html"));
+        write(&page, &html(&document))?;
+        write(&self.directory.join("report.md"), &markdown(&document))?;
         for sentence in &document.verdict {
             println!("{sentence}");
         }
         for missing in &directory.missing {
             println!("{} Run {}", missing.what, missing.command);
         }
-        let page = self
-            .out
-            .unwrap_or_else(|| self.directory.join("report.html"));
-        write(&page, &html(&document))?;
-        write(&self.directory.join("report.md"), &markdown(&document))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -73,16 +73,13 @@ fn goodput_of(ladder: &Ladder) -> Option<Figure> {
     })
 }
 
-/// Share in time of every arm, a picture for each phase length and time away, at one load.
-pub fn attainment(parts: &[Results]) -> Vec<Figure> {
-    let shifting = || shifting(parts);
-    let loads = shifting().map(|cell| cell.load);
-    let Some(load) = loads.min_by(|one, other| (one - LOAD).abs().total_cmp(&(other - LOAD).abs()))
-    else {
-        return Vec::new();
-    };
-    let chosen = shifting().filter(|cell| cell.load.total_cmp(&load).is_eq());
-    chosen.filter_map(attainment_of).collect()
+/// Share in time of every arm, a picture for each phase length and time away, at one load, which is said too.
+pub fn attainment(parts: &[Results]) -> Option<(f64, Vec<Figure>)> {
+    let distance = |load: &f64| (load - LOAD).abs();
+    let loads = shifting(parts).map(|cell| cell.load);
+    let load = loads.min_by(|one, other| distance(one).total_cmp(&distance(other)))?;
+    let chosen = shifting(parts).filter(|cell| cell.load.total_cmp(&load).is_eq());
+    Some((load, chosen.filter_map(attainment_of).collect()))
 }
 
 fn shifting(parts: &[Results]) -> impl Iterator<Item = &CellResult> {
@@ -103,8 +100,8 @@ fn attainment_of(cell: &CellResult) -> Option<Figure> {
                 shade: arms::shade(&arm.arm),
             };
             let whisker = Mark::Whisker {
-                from: estimate.mean - estimate.half_width,
-                to: estimate.mean + estimate.half_width,
+                from: (estimate.mean - estimate.half_width).max(0.0),
+                to: (estimate.mean + estimate.half_width).min(1.0),
             };
             RowOfMarks {
                 name: arms::short_name(&arm.arm).to_owned(),
@@ -122,10 +119,7 @@ fn attainment_of(cell: &CellResult) -> Option<Figure> {
         rows: &rows,
     };
     Some(Figure {
-        title: format!(
-            "{}, {}, load {}, {} s away",
-            cell.engine, cell.traffic, cell.load, cell.dark_s
-        ),
+        title: format!("{}, {}, {} s away", cell.engine, cell.traffic, cell.dark_s),
         picture: rows.inline()?,
     })
 }
@@ -186,7 +180,7 @@ fn regret_of<'a>(engine: &str, cells: impl Iterator<Item = &'a CellResult>) -> O
         rows: &rows,
     };
     Some(Figure {
-        title: format!("{engine}: phase length, load, time away"),
+        title: engine.to_owned(),
         picture: rows.inline()?,
     })
 }

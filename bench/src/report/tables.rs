@@ -1,7 +1,7 @@
 //! The figures as tables.
 
 use super::{
-    arms::{self, AGGREGATED, CONTROLLER, ORACLE, THRESHOLD},
+    arms::{self, AGGREGATED, CONTROLLER, KNOWN_LENGTHS, ORACLE, THRESHOLD},
     directory::Directory,
     document::{Entry, Table, Tone},
     duels::{Rival, Tally, duels, with_most_measures},
@@ -147,7 +147,7 @@ fn contest_table(
     names.sort_by_key(|name| arms::place(name));
     let has_oracle = names.contains(&ORACLE);
     let mut columns = vec!["traffic, load, away"];
-    columns.extend(&names);
+    columns.extend(names.iter().map(|name| arms::short_name(name)));
     columns.extend(["over best fixed", "over threshold"]);
     if has_oracle {
         columns.push("regret");
@@ -177,7 +177,7 @@ fn contest_row(
     let best = contest
         .arms
         .iter()
-        .filter(|arm| arm.arm != ORACLE)
+        .filter(|arm| ![ORACLE, KNOWN_LENGTHS].contains(&arm.arm.as_str()))
         .max_by(|one, other| one.attainment.mean.total_cmp(&other.attainment.mean))
         .map(|arm| arm.arm.as_str());
     let attained = names.iter().map(|name| Entry {

@@ -112,8 +112,8 @@ fn from_where_on(judged: &[Duel]) -> String {
 fn where_it_loses(tally: &Tally) -> String {
     let Tally { least, loses, .. } = tally;
     let over_all = format!(
-        "Over all {} that were run, whatever the traffic and the router's measures, it",
-        plural(tally.cells(), "cell")
+        "Over all {} that were run, with and without the router's measures, it",
+        plural(tally.cells(), "comparison")
     );
     if least.over.mean >= 0.0 {
         return format!("{over_all} is nowhere behind.");

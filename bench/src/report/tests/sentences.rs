@@ -26,7 +26,7 @@ fn a_verdict_is_three_sentences_that_say_what_the_figures_say() {
             [
                 "beats the best fixed ratio, which nobody knows in advance, in 3 of 3 cells, loses in 0 and is level in 0: +20.3 points of all requests",
                 "It wins with phases as short as 2 min (where a role change keeps a worker away for up to 2 s), and with role changes that keep a worker away for as long as 90 s (where phases last 10 min or more).",
-                "Over all 3 cells that were run, whatever the traffic and the router's measures, it is nowhere behind.",
+                "Over all 3 comparisons that were run, with and without the router's measures, it is nowhere behind.",
             ],
         ),
         (
