@@ -13,11 +13,13 @@ mod csv_table;
 mod engines;
 mod folder;
 mod grid;
+mod oracle;
 mod picture;
 mod report;
 pub mod results;
 mod run;
 pub mod statistics;
+mod store;
 pub mod timeline;
 mod workloads;
 
@@ -28,6 +30,7 @@ pub use self::{
     grid::{Cell, Grid, Part},
     report::Report,
     results::Results,
-    run::{Done, Row, run},
-    workloads::Traffic,
+    run::{Done, Row, Run, RunError, run},
+    store::{Store, StoreError},
+    workloads::{Shape, StudyRun, Traffic},
 };

@@ -6,7 +6,7 @@
 //! What is simulated: a request is paired with a prefill and a decode worker when it is dispatched. The prefill worker
 //! takes waiting prompts into batches and sends their KV, one request's at a time. The first token comes with the KV;
 //! from the next step on the decode worker gives each of its sequences a token a step, as long as its KV pool and its
-//! largest batch have room. What isn't: networks, tokenizers, the router's own time (microseconds), and the text of
+//! largest batch have room. Or workers do both ([`mixed`]). What isn't: networks, tokenizers, the router's own time (microseconds), and the text of
 //! prompts, so that policies which look at it see empty ones.
 
 mod arrivals;
@@ -14,6 +14,7 @@ mod changes;
 mod control;
 mod decode;
 mod events;
+mod mixed;
 mod outcome;
 mod prefill;
 mod request;
@@ -32,6 +33,7 @@ use policies::worker::Role;
 
 use crate::workload::Workload;
 
+pub use mixed::{ChunkCost, aggregated};
 pub use outcome::{Absence, End, Outcome, Served, WorkerUse};
 
 /// A fleet and what happens to it.
@@ -40,6 +42,8 @@ pub struct Setup {
     pub model: WorkerModel,
     pub prefill: u32,
     pub decode: u32,
+    /// Workers that do both, where the others are none.
+    pub regular: u32,
     pub prefill_policy: PolicyKind,
     pub decode_policy: PolicyKind,
     pub dispatch: Dispatch,
@@ -53,6 +57,8 @@ pub struct Setup {
     pub drain: Drain,
     /// Who decides about the ratio; nobody, where it stays.
     pub control: Option<Control>,
+    /// Whether the planner is told how long an answer will be when its request comes; else when it has ended.
+    pub lengths_known: bool,
     /// Entropy of the policies.
     pub seed: u64,
 }
@@ -111,6 +117,7 @@ impl Setup {
             model,
             prefill,
             decode,
+            regular: 0,
             prefill_policy: PolicyKind::RoundRobin,
             decode_policy: PolicyKind::RoundRobin,
             dispatch: Dispatch::AtOnce,
@@ -123,6 +130,7 @@ impl Setup {
             failures: Vec::new(),
             drain: Drain::Wait,
             control: None,
+            lengths_known: false,
             seed: 0,
         }
     }

@@ -1,13 +1,13 @@
 //! The experiment at the size that every build can afford.
 
-use pd_bench::experiment::{Grid, Report, Results, csv, run};
+use pd_bench::experiment::{Grid, Report, Results, Store, csv, run};
 use pd_bench::scenario::Progress;
 
 #[test]
 fn the_controller_beats_what_it_is_held_against_where_the_mix_shifts() {
     let mut grid = Grid::quick(&[101]);
     grid.cells.truncate(1);
-    let done = run(&grid, Progress::Hidden).unwrap();
+    let done = run(&grid, &Store::nowhere(), Progress::Hidden).unwrap();
     let results = Results::new(&grid, &done.rows);
     assert_eq!(results.cells.len(), 1);
     for (_, contest) in results.contests() {

@@ -11,7 +11,7 @@ use policies::{
     route::PolicyKind,
 };
 
-use crate::sim::{Control, Dispatch, Setup, Slo};
+use crate::sim::{self, ChunkCost, Control, Dispatch, Setup, Slo};
 
 /// What every request is held to.
 pub const SLO: Slo = Slo {
@@ -34,21 +34,54 @@ pub enum Planning {
     Fixed(Split),
     Threshold,
     Controller,
+    /// The controller decides and nothing is moved: the same as the split that it begins with.
+    Advise,
+    /// The controller is told how long answers will be as their requests come.
+    KnownLengths,
+    /// The best schedule that was found for the very requests it is scored on.
+    Oracle,
+    /// No disaggregation: all workers do both.
+    Aggregated(ChunkCost),
 }
 
 impl Planning {
+    /// What moves workers without knowing what comes.
+    pub const PLANNERS: [Self; 2] = [Self::Threshold, Self::Controller];
+    pub const AGGREGATED: [Self; 2] = [
+        Self::Aggregated(ChunkCost::AsPrefill),
+        Self::Aggregated(ChunkCost::TokensAlone),
+    ];
+
     pub fn name(self) -> String {
         match self {
             Self::Fixed(split) => split.to_string(),
             Self::Threshold => "threshold".to_owned(),
             Self::Controller => "controller".to_owned(),
+            Self::Advise => "controller, advise only".to_owned(),
+            Self::KnownLengths => "controller, known lengths".to_owned(),
+            Self::Oracle => "oracle".to_owned(),
+            Self::Aggregated(ChunkCost::AsPrefill) => "aggregated".to_owned(),
+            Self::Aggregated(ChunkCost::TokensAlone) => "aggregated, at best".to_owned(),
+        }
+    }
+
+    /// Whether workers keep their roles whatever happens, so that it makes no difference what a move would cost.
+    pub const fn stays(self) -> bool {
+        match self {
+            Self::Fixed(_) | Self::Aggregated(_) | Self::Advise => true,
+            Self::Threshold | Self::Controller | Self::KnownLengths | Self::Oracle => false,
         }
     }
 
     pub const fn is_fixed(self) -> bool {
         match self {
             Self::Fixed(_) => true,
-            Self::Threshold | Self::Controller => false,
+            Self::Threshold
+            | Self::Controller
+            | Self::Advise
+            | Self::KnownLengths
+            | Self::Oracle
+            | Self::Aggregated(_) => false,
         }
     }
 }
@@ -102,50 +135,102 @@ pub struct Arm {
 }
 
 impl Arm {
-    /// The fixed splits and the planners.
+    /// The fixed splits and the planners: what every contest has.
     pub fn all_with(measures: Measures) -> Vec<Self> {
         let fixed = Split::all(START.workers()).into_iter().map(Planning::Fixed);
-        fixed
-            .chain([Planning::Threshold, Planning::Controller])
-            .map(|planning| Self { planning, measures })
-            .collect()
+        let arms = fixed.chain(Planning::PLANNERS);
+        arms.map(|planning| Self { planning, measures }).collect()
+    }
+
+    /// The same, and workers that do both.
+    pub fn all_and_aggregated(measures: Measures) -> Vec<Self> {
+        let mut arms = Self::all_with(measures);
+        let aggregated = Planning::AGGREGATED.map(|planning| Self { planning, measures });
+        arms.extend(aggregated);
+        arms
+    }
+
+    /// The same and the oracle, with both measures.
+    pub fn with_bounds() -> Vec<Self> {
+        let mut arms = Self::all_and_aggregated(Measures::BOTH);
+        arms.push(Self {
+            planning: Planning::Oracle,
+            measures: Measures::BOTH,
+        });
+        arms
+    }
+
+    /// All that there are, with both measures.
+    pub fn all_of_them() -> Vec<Self> {
+        let mut arms = Self::with_bounds();
+        let others = [Planning::Advise, Planning::KnownLengths].map(|planning| Self {
+            planning,
+            measures: Measures::BOTH,
+        });
+        arms.extend(others);
+        arms
     }
 
     pub fn name(&self) -> String {
         self.planning.name()
     }
 
-    pub const fn is_fixed(&self) -> bool {
-        self.planning.is_fixed()
+    /// The arm that does the same with the fewest measures, and what a move costs it: one that never moves never drains.
+    #[must_use]
+    pub fn plainest(mut self, dark: Duration) -> (Self, Duration) {
+        if self.planning.stays() {
+            self.measures.migrate = false;
+            (self, Duration::ZERO)
+        } else {
+            (self, dark)
+        }
     }
 
-    /// A fleet of `model`s under this arm, where a worker that changes its role is away for `dark`.
+    /// A fleet of `model`s under this arm, where a worker that changes its role is away for `dark`. The oracle's begins
+    /// where planners begin, and is given its schedule by who has it.
     pub fn setup(&self, model: WorkerModel, dark: Duration, seed: u64) -> Setup {
-        let split = match self.planning {
-            Planning::Fixed(split) => split,
-            Planning::Threshold | Planning::Controller => START,
+        let (split, regular, model) = match self.planning {
+            Planning::Fixed(split) => (split, 0, model),
+            Planning::Aggregated(cost) => {
+                let model = sim::aggregated(model, cost);
+                (Split::default(), START.workers(), model)
+            }
+            Planning::Threshold
+            | Planning::Controller
+            | Planning::Advise
+            | Planning::KnownLengths
+            | Planning::Oracle => (START, 0, model),
         };
         Setup {
             prefill_policy: PolicyKind::PowerOfTwo,
             decode_policy: PolicyKind::PowerOfTwo,
-            dispatch: if self.measures.fresh_first {
-                Dispatch::WhenThereIsRoom {
-                    order: self.order(),
-                    pending_tokens: PENDING_TOKENS,
-                }
-            } else {
-                Dispatch::AtOnce
-            },
+            regular,
+            dispatch: self.dispatch(),
             drain: self.drain(),
             slo: SLO,
             warm: true,
             control: self.planner(dark).map(|planner| Control {
                 planner,
-                guardrails: GuardrailSettings::default(),
+                guardrails: GuardrailSettings {
+                    advise_only: self.planning == Planning::Advise,
+                    ..GuardrailSettings::default()
+                },
                 dark,
             }),
+            lengths_known: self.planning == Planning::KnownLengths,
             seed,
             ..Setup::study(model, split.prefill, split.decode)
+        }
+    }
+
+    const fn dispatch(&self) -> Dispatch {
+        if self.measures.fresh_first {
+            Dispatch::WhenThereIsRoom {
+                order: self.order(),
+                pending_tokens: PENDING_TOKENS,
+            }
+        } else {
+            Dispatch::AtOnce
         }
     }
 
@@ -167,18 +252,20 @@ impl Arm {
 
     fn planner(&self, dark: Duration) -> Option<PlannerSettings> {
         match self.planning {
-            Planning::Fixed(_) => None,
+            Planning::Fixed(_) | Planning::Oracle | Planning::Aggregated(_) => None,
             Planning::Threshold => Some(PlannerSettings::Threshold(ThresholdSettings {
                 ttft_seconds: SLO.ttft.as_secs_f64(),
                 itl_seconds: SLO.itl.as_secs_f64(),
                 ..ThresholdSettings::default()
             })),
-            Planning::Controller => Some(PlannerSettings::Controller(ControllerSettings {
-                dark,
-                drain: self.drain(),
-                queue_order: self.order(),
-                ..ControllerSettings::default()
-            })),
+            Planning::Controller | Planning::Advise | Planning::KnownLengths => {
+                Some(PlannerSettings::Controller(ControllerSettings {
+                    dark,
+                    drain: self.drain(),
+                    queue_order: self.order(),
+                    ..ControllerSettings::default()
+                }))
+            }
         }
     }
 }

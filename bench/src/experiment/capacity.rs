@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::{
     arms::{Arm, Measures, Planning, SLO, START},
     engines::Engine,
+    store::{Store, StoreError},
 };
 use crate::{
     sim,
@@ -47,16 +48,23 @@ const HALVINGS: u32 = 8;
 pub struct Capacities(HashMap<(Engine, Kind), f64>);
 
 impl Capacities {
-    /// Finds those of all `wanted`.
-    pub fn find(wanted: &[(Engine, Kind)]) -> Self {
+    /// Finds those of all `wanted`, where `store` doesn't know them.
+    pub fn find(wanted: &[(Engine, Kind)], store: &Store) -> Result<Self, StoreError> {
         let best = |&(engine, kind): &(Engine, Kind)| {
-            let splits = Split::all(START.workers());
-            let capacities = splits
-                .into_par_iter()
-                .map(|split| capacity(engine, kind, split));
-            ((engine, kind), capacities.reduce(|| 0.0, f64::max))
+            let inputs = format!("capacity of {:?} for {kind:?}", engine.model());
+            let best = if let Some(known) = store.get(&inputs) {
+                known
+            } else {
+                let splits = Split::all(START.workers()).into_par_iter();
+                let capacities = splits.map(|split| capacity(engine, kind, split));
+                let best = capacities.reduce(|| 0.0, f64::max);
+                store.put(&inputs, best)?;
+                best
+            };
+            Ok(((engine, kind), best))
         };
-        Self(wanted.par_iter().map(best).collect())
+        let found: Result<_, StoreError> = wanted.par_iter().map(best).collect();
+        Ok(Self(found?))
     }
 
     /// Of the split that carries the most.

@@ -9,9 +9,10 @@ use super::{
     grid::{Grid, Part},
     report::Report,
     results::Results,
-    run::run,
+    run::{RunError, run},
+    store::{Store, StoreError},
 };
-use crate::{scenario::Progress, workload::WorkloadError};
+use crate::scenario::Progress;
 
 #[derive(Args)]
 pub struct ExperimentArgs {
@@ -23,13 +24,13 @@ pub struct ExperimentArgs {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "shifting,steady"
+        default_value = "shifting,loads,steady,varied,recorded,study"
     )]
     part: Vec<Part>,
     /// Two cells and few seeds, in seconds: that everything still runs
     #[arg(long)]
     quick: bool,
-    /// Seeds; where nothing shifts, at most five of them [default: 20, or 3 if quick]
+    /// Seeds; five of them at most where arms differ by far or traffic hardly differs [default: 20, or 3 if quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     seeds: Option<u64>,
     /// The first seed
@@ -45,6 +46,9 @@ pub struct ExperimentArgs {
         default_value = "bench/data/traces/azure-code-2023-excerpt.csv"
     )]
     trace: PathBuf,
+    /// Run everything anew; else runs are reused that this very program has kept in DIR/runs
+    #[arg(long)]
+    fresh: bool,
     /// The directory to write to: a part's results as .txt, .json and .csv, a picture, and how single runs went
     #[arg(long, value_name = "DIR", default_value = "experiment")]
     out: PathBuf,
@@ -54,7 +58,8 @@ pub struct ExperimentArgs {
 #[derive(Debug)]
 pub enum ExperimentError {
     NoCell(String),
-    Workload(WorkloadError),
+    Run(RunError),
+    Store(StoreError),
     Folder(FolderError),
 }
 
@@ -65,7 +70,8 @@ impl fmt::Display for ExperimentError {
                 f,
                 "--only: no cell has '{text}' in its name; names are such as 'clean, phases of 5 min, load 0.8, 30 s away'"
             ),
-            Self::Workload(error) => error.fmt(f),
+            Self::Run(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
             Self::Folder(error) => error.fmt(f),
         }
     }
@@ -77,8 +83,10 @@ impl ExperimentArgs {
     pub fn run(self) -> Result<ExitCode, ExperimentError> {
         let grids = self.grids()?;
         let folder = Folder::open(&self.out).map_err(ExperimentError::Folder)?;
+        let store = Store::open(self.out.join("runs"), !self.fresh);
+        let store = store.map_err(ExperimentError::Store)?;
         for grid in grids {
-            let done = run(&grid, Progress::Shown).map_err(ExperimentError::Workload)?;
+            let done = run(&grid, &store, Progress::Shown).map_err(ExperimentError::Run)?;
             let results = Results::new(&grid, &done.rows);
             print!("{}", Report(&results));
             folder.write(&results).map_err(ExperimentError::Folder)?;

@@ -6,10 +6,10 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    arms::{Arm, Measures},
+    arms::{Arm, Measures, Planning},
     capacity::Kind,
     engines::Engine,
-    workloads::Traffic,
+    workloads::{Shape, StudyRun, Traffic},
 };
 
 /// What arms are compared on. The same traffic and load with another time away are cells of the same requests.
@@ -21,6 +21,8 @@ pub struct Cell {
     /// How long a worker is away when its role changes, after its drain.
     pub dark: Duration,
     pub arms: Vec<Arm>,
+    /// Whether the first few seeds are enough: where nothing is to be learnt from more.
+    pub few_seeds: bool,
 }
 
 impl Cell {
@@ -46,6 +48,19 @@ impl Cell {
         (self.engine, &self.traffic) == (other.engine, &other.traffic)
             && self.load.total_cmp(&other.load).is_eq()
     }
+
+    /// Whether `arm` runs with the seed of this number. All of them are for the comparison that the experiment is about,
+    /// of the controller with fixed splits and thresholds, with all that the router does.
+    pub fn runs_with(&self, arm: &Arm, number: usize) -> bool {
+        let is_compared = match arm.planning {
+            Planning::Fixed(_) | Planning::Threshold | Planning::Controller => true,
+            Planning::Advise
+            | Planning::KnownLengths
+            | Planning::Oracle
+            | Planning::Aggregated(_) => false,
+        };
+        number < FEW_SEEDS || (!self.few_seeds && is_compared && arm.measures == Measures::BOTH)
+    }
 }
 
 /// What the experiment is about.
@@ -54,10 +69,16 @@ impl Cell {
 pub enum Part {
     /// Phases that take turns
     Shifting,
+    /// Phases of five minutes at loads from 0.5 to 1
+    Loads,
     /// One kind of request all the time
     Steady,
+    /// A day, bursts, a slow drift, and phases in which workers die
+    Varied,
     /// Recorded traffic
     Recorded,
+    /// The published study's workloads
+    Study,
 }
 
 impl Part {
@@ -65,8 +86,11 @@ impl Part {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Shifting => "shifting",
+            Self::Loads => "loads",
             Self::Steady => "steady",
+            Self::Varied => "varied",
             Self::Recorded => "recorded",
+            Self::Study => "study",
         }
     }
 }
@@ -81,10 +105,13 @@ pub struct Grid {
 
 const DARK_SECONDS: [u64; 3] = [2, 30, 90];
 const PHASE_SECONDS: [u32; 3] = [120, 300, 600];
-const LOADS: [f64; 3] = [0.6, 0.8, 0.9];
+const SHIFTING_LOADS: [f64; 3] = [0.6, MEASURED_APART, 0.9];
 
 /// The load at which the router's measures are also tried one by one, and neither of them.
 pub const MEASURED_APART: f64 = 0.8;
+
+/// For what a fleet can sustain.
+const LOADS: [f64; 6] = [0.5, 0.6, 0.7, MEASURED_APART, 0.9, 1.0];
 
 /// From kinds that want prefill to kinds that want decode.
 const KINDS: [Kind; 5] = [
@@ -100,7 +127,10 @@ const STEADY_LOADS: [f64; 2] = [0.7, 0.9];
 /// Times as many users as were recorded.
 const USERS: [f64; 4] = [4.0, 6.0, 8.0, 10.0];
 
-/// Where nothing shifts, seeds hardly differ.
+/// Clients of the study's runs.
+const CLIENTS: [f64; 3] = [32.0, 64.0, 128.0];
+
+/// Enough for an interval where arms differ by far, or traffic hardly differs by seed.
 const FEW_SEEDS: usize = 5;
 
 const fn kind(prompt: u32, output: u32) -> Kind {
@@ -110,11 +140,13 @@ const fn kind(prompt: u32, output: u32) -> Kind {
 impl Grid {
     /// The standard grid of `part`.
     pub fn standard(part: Part, seeds: &[u64], trace: &Path) -> Self {
-        let few = &seeds[..seeds.len().min(FEW_SEEDS)];
-        let (cells, seeds) = match part {
-            Part::Shifting => (shifting(), seeds),
-            Part::Steady => (steady(), few),
-            Part::Recorded => (recorded(trace), few),
+        let cells = match part {
+            Part::Shifting => shifting(),
+            Part::Loads => loads(),
+            Part::Steady => steady(),
+            Part::Varied => varied(),
+            Part::Recorded => recorded(trace),
+            Part::Study => study(),
         };
         Self {
             part,
@@ -125,16 +157,14 @@ impl Grid {
 
     /// Two cells, a few seconds: that everything still runs.
     pub fn quick(seeds: &[u64]) -> Self {
-        let cells = [2, 30].map(|dark| Cell {
-            engine: Engine::Calibrated,
-            traffic: Traffic::Phases { seconds: 300 },
-            load: 0.8,
-            dark: Duration::from_secs(dark),
-            arms: Arm::all_with(Measures::BOTH),
+        let traffic = [Traffic::Phases { seconds: 300 }];
+        let mut cells = cells(&traffic, &[MEASURED_APART], &[2, 30], true, |_| {
+            Arm::all_with(Measures::BOTH)
         });
+        cells.retain(|cell| cell.engine == Engine::Calibrated);
         Self {
             part: Part::Shifting,
-            cells: cells.into(),
+            cells,
             seeds: seeds.to_vec(),
         }
     }
@@ -142,28 +172,63 @@ impl Grid {
 
 fn shifting() -> Vec<Cell> {
     let traffic = PHASE_SECONDS.map(|seconds| Traffic::Phases { seconds });
-    cells(&traffic, &LOADS, &DARK_SECONDS, |load| {
-        let apart = load.total_cmp(&MEASURED_APART).is_eq();
-        let measures: &[Measures] = if apart {
-            &Measures::ALL
-        } else {
-            &[Measures::BOTH]
-        };
-        measures.iter().copied().flat_map(Arm::all_with).collect()
-    })
+    let mut cells = cells(&traffic, &SHIFTING_LOADS, &DARK_SECONDS, false, |load| {
+        if load.total_cmp(&MEASURED_APART).is_ne() {
+            return Arm::with_bounds();
+        }
+        let apart = Measures::ALL.iter().filter(|used| **used != Measures::BOTH);
+        let mut arms: Vec<_> = apart.copied().flat_map(Arm::all_with).collect();
+        arms.extend(Arm::all_of_them());
+        arms
+    });
+    for cell in &mut cells {
+        // There is nothing to gain at this load, whatever the seed.
+        cell.few_seeds = cell.load < MEASURED_APART;
+    }
+    cells
+}
+
+fn loads() -> Vec<Cell> {
+    let traffic = [Traffic::Phases { seconds: 300 }];
+    cells(&traffic, &LOADS, &[30], true, |_| Arm::with_bounds())
 }
 
 fn steady() -> Vec<Cell> {
     let traffic = KINDS.map(Traffic::Steady);
-    cells(&traffic, &STEADY_LOADS, &[30], |_| {
-        Arm::all_with(Measures::BOTH)
+    cells(&traffic, &STEADY_LOADS, &[30], true, |_| Arm::with_bounds())
+}
+
+fn varied() -> Vec<Cell> {
+    let mut traffic = Shape::ALL.map(Traffic::Shaped).to_vec();
+    traffic.push(Traffic::Failing { seconds: 300 });
+    cells(&traffic, &[MEASURED_APART], &[30], true, |_| {
+        Arm::with_bounds()
     })
 }
 
 fn recorded(trace: &Path) -> Vec<Cell> {
     let traffic = [Traffic::Recorded(trace.to_owned())];
-    cells(&traffic, &USERS, &DARK_SECONDS, |_| {
-        Arm::all_with(Measures::BOTH)
+    cells(&traffic, &USERS, &DARK_SECONDS, true, |_| {
+        Arm::with_bounds()
+    })
+}
+
+/// The study's router had neither measure.
+fn study() -> Vec<Cell> {
+    let runs = StudyRun::MIXES.iter().flat_map(|(prompt, cap)| {
+        [false, true].map(|cached| StudyRun {
+            prompt: *prompt,
+            cap: *cap,
+            cached,
+        })
+    });
+    let traffic: Vec<_> = runs.map(Traffic::Study).collect();
+    cells(&traffic, &CLIENTS, &[30], true, |_| {
+        let measures = [Measures::NONE, Measures::BOTH];
+        measures
+            .into_iter()
+            .flat_map(Arm::all_and_aggregated)
+            .collect()
     })
 }
 
@@ -171,6 +236,7 @@ fn cells(
     traffic: &[Traffic],
     loads: &[f64],
     dark_seconds: &[u64],
+    few_seeds: bool,
     arms: impl Fn(f64) -> Vec<Arm>,
 ) -> Vec<Cell> {
     let mut cells = Vec::new();
@@ -183,6 +249,7 @@ fn cells(
                     load,
                     dark: Duration::from_secs(*seconds),
                     arms: arms(load),
+                    few_seeds,
                 }));
             }
         }
@@ -198,16 +265,48 @@ mod tests {
     fn the_standard_grid_is_whole() {
         let sizes = [
             (Part::Shifting, 2 * 3 * 3 * 3),
+            (Part::Loads, 2 * 6),
             (Part::Steady, 2 * 5 * 2),
+            (Part::Varied, 2 * 4),
             (Part::Recorded, 2 * 4 * 3),
+            (Part::Study, 2 * 6 * 3),
         ];
         for (part, cells) in sizes {
             let grid = Grid::standard(part, &[1, 2], Path::new("trace.csv"));
             assert_eq!(grid.cells.len(), cells, "{part:?}");
             for cell in &grid.cells {
                 // Ours has its rivals beside it, with the same measures.
-                assert!(cell.arms.len() >= 5 && cell.arms.len().is_multiple_of(5));
+                for measures in Measures::ALL {
+                    let mut arms = cell.arms.iter().filter(|arm| arm.measures == measures);
+                    let rivals = Arm::all_with(measures);
+                    assert!(
+                        rivals.iter().all(|rival| arms.any(|arm| arm == rival))
+                            || arms.next().is_none()
+                    );
+                }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_compared_has_all_seeds_where_they_differ() {
+        let grid = Grid::standard(Part::Shifting, &[1], Path::new(""));
+        let cell = |load: f64| {
+            let mut cells = grid.cells.iter();
+            cells
+                .find(|cell| cell.load.total_cmp(&load).is_eq())
+                .unwrap()
+        };
+        let arm = |planning, measures| Arm { planning, measures };
+        let table = [
+            (0.8, arm(Planning::Controller, Measures::BOTH), true),
+            (0.8, arm(Planning::Controller, Measures::NONE), false),
+            (0.8, arm(Planning::Oracle, Measures::BOTH), false),
+            (0.6, arm(Planning::Controller, Measures::BOTH), false),
+        ];
+        for (load, arm, all) in table {
+            assert!(cell(load).runs_with(&arm, FEW_SEEDS - 1));
+            assert_eq!(cell(load).runs_with(&arm, FEW_SEEDS), all, "{load} {arm:?}");
         }
     }
 }

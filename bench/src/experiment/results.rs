@@ -1,5 +1,7 @@
 //! What came of an experiment, in full: what is written as JSON, and what reports are made of.
 
+mod sustained;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,24 @@ pub struct Results {
     pub slo_ttft_s: f64,
     pub slo_itl_s: f64,
     pub cells: Vec<CellResult>,
+    /// Where there are several loads of the same traffic.
+    #[serde(default)]
+    pub sustained: Vec<Sustained>,
+}
+
+/// The largest load at which an arm keeps nine tenths of all requests within their targets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sustained {
+    pub engine: String,
+    pub traffic: String,
+    pub dark_s: u64,
+    pub fresh_first: bool,
+    pub migrate: bool,
+    pub arm: String,
+    /// Between two loads in proportion; `None` where the lowest is too much already.
+    pub load: Option<f64>,
+    /// Whether even the highest load was no more than it can take, so that it might take more.
+    pub is_open: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,13 +93,15 @@ pub struct ArmResult {
 
 impl Results {
     pub fn new(grid: &Grid, rows: &[Row]) -> Self {
+        let cells: Vec<_> = rows.iter().map(CellResult::new).collect();
         Self {
             simulated: true,
             part: grid.part,
             seeds: grid.seeds.clone(),
             slo_ttft_s: SLO.ttft.as_secs_f64(),
             slo_itl_s: SLO.itl.as_secs_f64(),
-            cells: rows.iter().map(CellResult::new).collect(),
+            sustained: sustained::all(&cells),
+            cells,
         }
     }
 
@@ -126,11 +148,12 @@ impl CellResult {
 
 impl Contest {
     fn new(row: &Row, measures: Measures) -> Self {
-        let arms = row.cell.arms.iter().zip(&row.figures);
-        let of_contest: Vec<_> = arms
+        let arms = row.cell.arms.iter().zip(&row.runs);
+        let of_contest: Vec<(_, Vec<Figures>)> = arms
             .filter(|(arm, _)| arm.measures == measures)
-            .map(|(arm, runs)| (arm.planning, runs.as_slice()))
+            .map(|(arm, runs)| (arm.planning, runs.iter().map(|run| run.figures).collect()))
             .collect();
+        let find = |wanted| of_contest.iter().find(|(planning, _)| *planning == wanted);
         let mean = |runs: &[Figures]| Figures::mean(runs).attainment;
         let fixed = of_contest
             .iter()
@@ -138,15 +161,14 @@ impl Contest {
         let (best, best_runs) = fixed
             .max_by(|(_, one), (_, other)| mean(one).total_cmp(&mean(other)))
             .expect("every contest has fixed splits");
-        let runs_of = |wanted: Planning| {
-            let arm = of_contest.iter().find(|(planning, _)| *planning == wanted);
-            attained(arm.expect("every contest has both planners").1)
-        };
+        let runs_of =
+            |wanted: Planning| attained(&find(wanted).expect("every contest has both planners").1);
         let controlled = runs_of(Planning::Controller);
         let best_attained = attained(best_runs);
-        let results = of_contest
-            .iter()
-            .map(|(planning, runs)| ArmResult::new(planning.name(), runs, &best_attained));
+        let oracle = find(Planning::Oracle).map(|(_, runs)| attained(runs));
+        let results = of_contest.iter().map(|(planning, runs)| {
+            ArmResult::new(planning.name(), runs, &best_attained, oracle.as_deref())
+        });
         Self {
             fresh_first: measures.fresh_first,
             migrate: measures.migrate,
@@ -170,14 +192,14 @@ impl Contest {
 }
 
 impl ArmResult {
-    fn new(arm: String, runs: &[Figures], best_fixed: &[f64]) -> Self {
+    fn new(arm: String, runs: &[Figures], best_fixed: &[f64], oracle: Option<&[f64]>) -> Self {
         let mean = Figures::mean(runs);
         let attained = attained(runs);
         Self {
             arm,
             attainment: Estimate::of(&attained),
             over_best_fixed: Estimate::of_differences(&attained, best_fixed),
-            regret: None,
+            regret: oracle.map(|oracle| Estimate::of_differences(oracle, &attained)),
             goodput: mean.goodput,
             moves: mean.moves,
             failed: mean.failed,

@@ -1,32 +1,46 @@
 //! All arms of all cells with all seeds, on all cores.
 //!
-//! A seed's requests are made once for the cells that share them. A fixed split is the same whatever a move would cost, so
-//! it runs once for them, and it never drains, so that it is the same with migration. Runs share nothing: the result doesn't depend on the order in which they end.
+//! A job is the cells that share their requests, with one seed: the requests are made once for them. What never moves is
+//! the same whatever a move would cost, so it runs once for them, and it never drains, so that it is the same with
+//! migration. Runs share nothing: the result doesn't depend on the order in which they are made, which is drawn so that
+//! long ones are spread over the whole and the time that is left can be told.
 
-use std::time::Duration;
+mod job;
+
+use std::fmt;
 
 use indicatif::ProgressBar;
-use policies::ratio::Split;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    arms::{Arm, Measures, SLO},
+    arms::{Measures, Planning},
     capacity::Capacities,
     grid::{Cell, Grid},
+    oracle::Schedule,
+    store::{Store, StoreError},
     timeline::Timeline,
 };
 use crate::{
     scenario::{Figures, Progress},
-    sim,
-    workload::{Workload, WorkloadError},
+    workload::WorkloadError,
 };
+use job::Job;
+
+/// What one arm did with one seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub figures: Figures,
+    /// What the oracle found.
+    pub schedule: Option<Schedule>,
+}
 
 /// A cell, and what its arms did.
 #[derive(Debug, Clone)]
 pub struct Row {
     pub cell: Cell,
-    /// By arm, as in the cell, and then by seed, as in the grid.
-    pub figures: Vec<Vec<Figures>>,
+    /// By arm, as in the cell, and then by seed, as in the grid; some arms ran with the first seeds only.
+    pub runs: Vec<Vec<Run>>,
 }
 
 /// What came of a grid.
@@ -37,8 +51,61 @@ pub struct Done {
     pub timelines: Vec<Timeline>,
 }
 
-pub fn run(grid: &Grid, progress: Progress) -> Result<Done, WorkloadError> {
+/// Why there are no results.
+#[derive(Debug)]
+pub enum RunError {
+    Workload(WorkloadError),
+    Store(StoreError),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workload(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// The order of jobs is drawn from it.
+const ORDER: u64 = 6;
+
+/// An oracle takes about so many runs.
+const ORACLE_RUNS: u64 = 10;
+
+pub fn run(grid: &Grid, store: &Store, progress: Progress) -> Result<Done, RunError> {
+    let capacities = Capacities::find(&wanted(grid), store).map_err(RunError::Store)?;
     let groups: Vec<_> = grid.cells.chunk_by(Cell::has_the_requests_of).collect();
+    let seeds = || grid.seeds.iter().enumerate();
+    let mut jobs: Vec<_> = groups
+        .iter()
+        .enumerate()
+        .flat_map(|(group, cells)| {
+            seeds().map(move |(number, seed)| (group, *cells, number, *seed))
+        })
+        .collect();
+    fastrand::Rng::with_seed(ORDER).shuffle(&mut jobs);
+    let bar = progress.bar(jobs.iter().map(|job| steps(job.1, job.2)).sum::<u64>() as usize);
+    let mut done = jobs
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|(group, cells, number, seed)| {
+            let mut job = Job::new(cells, number, seed, &capacities, store);
+            Ok((group, number, results(&mut job, &bar)?))
+        })
+        .collect::<Result<Vec<_>, RunError>>()?;
+    bar.finish_and_clear();
+    done.sort_unstable_by_key(|(group, number, _)| (*group, *number));
+    let done: Vec<_> = done.into_iter().map(|(.., runs)| runs).collect();
+    let rows = by_cell(grid, &groups, &done);
+    let timelines = timelines(grid, &rows, &capacities, store)?;
+    Ok(Done { rows, timelines })
+}
+
+/// The kinds whose capacities the loads are given in.
+fn wanted(grid: &Grid) -> Vec<(super::Engine, super::capacity::Kind)> {
     let mut wanted = Vec::new();
     for cell in &grid.cells {
         for kind in cell.traffic.kinds() {
@@ -47,84 +114,64 @@ pub fn run(grid: &Grid, progress: Progress) -> Result<Done, WorkloadError> {
             }
         }
     }
-    let capacities = Capacities::find(&wanted);
-    let runs: usize = groups.iter().map(|cells| runs_of(cells)).sum();
-    let bar = progress.bar(runs * grid.seeds.len());
-    let jobs: Vec<_> = groups
-        .iter()
-        .flat_map(|cells| grid.seeds.iter().map(move |seed| (*cells, *seed)))
-        .collect();
-    let done = jobs
-        .into_par_iter()
-        .map(|(cells, seed)| {
-            let Cell {
-                engine,
-                traffic,
-                load,
-                ..
-            } = &cells[0];
-            let work = traffic.make(*engine, *load, seed, &capacities)?;
-            Ok(run_group(cells, seed, &work, &bar))
-        })
-        .collect::<Result<Vec<_>, WorkloadError>>()?;
-    bar.finish_and_clear();
-    Ok(Done {
-        rows: by_cell(grid, &groups, &done),
-        timelines: timelines(grid, &capacities)?,
-    })
+    wanted
 }
 
-fn runs_of(cells: &[Cell]) -> usize {
-    let arms = &cells[0].arms;
-    let moving = arms.iter().filter(|arm| !arm.is_fixed()).count();
-    let fixed = arms.iter().enumerate();
-    let fixed = fixed.filter(|(place, arm)| arm.is_fixed() && twin(arms, arm) == Some(*place));
-    fixed.count() + moving * cells.len()
-}
-
-/// The first of `arms` that does the same as `arm`.
-fn twin(arms: &[Arm], arm: &Arm) -> Option<usize> {
-    arms.iter().position(|other| {
-        let same = arm.is_fixed() || other.measures.migrate == arm.measures.migrate;
-        same && other.planning == arm.planning
-            && other.measures.fresh_first == arm.measures.fresh_first
-    })
-}
-
-/// What one seed gives: by cell, and then by arm.
-fn run_group(cells: &[Cell], seed: u64, work: &Workload, bar: &ProgressBar) -> Vec<Vec<Figures>> {
-    let model = cells[0].engine.model();
-    let run = |arm: &Arm, dark: Duration| {
-        let outcome = sim::run(&arm.setup(model, dark, seed), work);
-        bar.inc(1);
-        Figures::of(&outcome, &SLO)
-    };
-    let mut done: Vec<Vec<Figures>> = Vec::new();
+/// Runs that the cells take with the seed of this number.
+fn steps(cells: &[Cell], number: usize) -> u64 {
+    let mut runs = Vec::new();
     for cell in cells {
-        let mut figures: Vec<Figures> = Vec::new();
-        for arm in &cell.arms {
-            let place = twin(&cell.arms, arm).expect("an arm is its own twin");
-            let known = match done.first() {
-                Some(first) if arm.is_fixed() => first.get(place),
-                Some(_) | None => figures.get(place),
-            };
-            figures.push(known.copied().unwrap_or_else(|| run(arm, cell.dark)));
+        let arms = cell.arms.iter().filter(|arm| cell.runs_with(arm, number));
+        for run in arms.map(|arm| arm.plainest(cell.dark)) {
+            if !runs.contains(&run) {
+                runs.push(run);
+            }
         }
-        done.push(figures);
     }
-    done
+    runs.iter().map(|(arm, _)| weight(arm.planning)).sum()
+}
+
+fn weight(planning: Planning) -> u64 {
+    if planning == Planning::Oracle {
+        ORACLE_RUNS
+    } else {
+        1
+    }
+}
+
+/// By cell, and then by arm; `None` where an arm doesn't run with this seed.
+fn results(job: &mut Job, bar: &ProgressBar) -> Result<Vec<Vec<Option<Run>>>, RunError> {
+    let mut of_cells = Vec::new();
+    for cell in job.cells {
+        let mut of_arms = Vec::new();
+        for arm in &cell.arms {
+            let run = if cell.runs_with(arm, job.number) {
+                let (run, is_new) = job.run(cell, arm)?;
+                bar.inc(if is_new { weight(arm.planning) } else { 0 });
+                Some(run)
+            } else {
+                None
+            };
+            of_arms.push(run);
+        }
+        of_cells.push(of_arms);
+    }
+    Ok(of_cells)
 }
 
 /// From groups and seeds to cells and arms.
-fn by_cell(grid: &Grid, groups: &[&[Cell]], done: &[Vec<Vec<Figures>>]) -> Vec<Row> {
+fn by_cell(grid: &Grid, groups: &[&[Cell]], done: &[Vec<Vec<Option<Run>>>]) -> Vec<Row> {
     let by_group = done.chunks(grid.seeds.len().max(1));
     let mut rows = Vec::new();
     for (cells, seeds) in groups.iter().zip(by_group) {
         for (place, cell) in cells.iter().enumerate() {
-            let of_arm = |arm: usize| seeds.iter().map(|seed| seed[place][arm]).collect();
+            let of_arm = |arm: usize| {
+                let runs = seeds.iter().filter_map(|seed| seed[place][arm].clone());
+                runs.collect()
+            };
             rows.push(Row {
                 cell: cell.clone(),
-                figures: (0..cell.arms.len()).map(of_arm).collect(),
+                runs: (0..cell.arms.len()).map(of_arm).collect(),
             });
         }
     }
@@ -132,23 +179,25 @@ fn by_cell(grid: &Grid, groups: &[&[Cell]], done: &[Vec<Vec<Figures>>]) -> Vec<R
 }
 
 /// How the arms of the cell went that is looked at closely.
-fn timelines(grid: &Grid, capacities: &Capacities) -> Result<Vec<Timeline>, WorkloadError> {
-    let shown = grid.cells.iter().find(|cell| cell.is_looked_at_closely());
-    let (Some(cell), Some(seed)) = (shown, grid.seeds.first()) else {
+fn timelines(
+    grid: &Grid,
+    rows: &[Row],
+    capacities: &Capacities,
+    store: &Store,
+) -> Result<Vec<Timeline>, RunError> {
+    let shown = rows.iter().find(|row| row.cell.is_looked_at_closely());
+    let (Some(row), Some(seed)) = (shown, grid.seeds.first()) else {
         return Ok(Vec::new());
     };
-    let work = cell
-        .traffic
-        .make(cell.engine, cell.load, *seed, capacities)?;
-    let arms = cell.arms.iter();
-    let arms = arms.filter(|arm| arm.measures == Measures::BOTH);
-    let timeline = |arm: &Arm| {
-        let setup = arm.setup(cell.engine.model(), cell.dark, *seed);
-        let start = Split {
-            prefill: setup.prefill,
-            decode: setup.decode,
-        };
-        Timeline::new(cell, arm, *seed, start, &sim::run(&setup, &work))
-    };
-    Ok(arms.map(timeline).collect())
+    let cell = &row.cell;
+    let job = Job::new(std::slice::from_ref(cell), 0, *seed, capacities, store);
+    let arms = cell.arms.iter().zip(&row.runs);
+    let arms = arms.filter(|(arm, _)| arm.measures == Measures::BOTH);
+    arms.filter_map(|(arm, runs)| Some((arm, runs.first()?)))
+        .map(|(arm, run)| {
+            let schedule = run.schedule.as_ref();
+            let (start, outcome) = job.played(cell, arm, schedule)?;
+            Ok(Timeline::new(cell, arm, *seed, start, &outcome))
+        })
+        .collect()
 }

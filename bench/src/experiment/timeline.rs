@@ -109,20 +109,24 @@ fn at_beginning(start: Split, absences: &[Absence], time: Duration) -> Point {
         ..Point::default()
     };
     for absence in absences.iter().filter(|absence| absence.closed <= now) {
-        *workers(&mut point, absence.from) -= 1;
-        if absence.back.is_some_and(|back| back <= now) {
-            *workers(&mut point, absence.to) += 1;
+        let is_back = absence.back.is_some_and(|back| back <= now);
+        if is_back {
+            add(&mut point, absence.to, 1);
         } else {
             point.away += 1;
         }
+        add(&mut point, absence.from, -1);
     }
     point
 }
 
-fn workers(point: &mut Point, role: Role) -> &mut u32 {
-    match role {
-        Role::Prefill | Role::Regular => &mut point.prefill_workers,
-        Role::Decode => &mut point.decode_workers,
+/// Workers that do both are in either role.
+fn add(point: &mut Point, role: Role, workers: i32) {
+    if role != Role::Decode {
+        point.prefill_workers = point.prefill_workers.saturating_add_signed(workers);
+    }
+    if role != Role::Prefill {
+        point.decode_workers = point.decode_workers.saturating_add_signed(workers);
     }
 }
 

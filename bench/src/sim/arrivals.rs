@@ -127,7 +127,7 @@ impl World<'_> {
     pub(super) fn lead(&self) -> Duration {
         let model = &self.setup.model.prefill;
         let before = self
-            .serving(Role::Prefill)
+            .serving(self.prompt_role())
             .map(|worker| (worker.prefill.pending_tokens, worker.prefill.sending()))
             .min();
         let (pending, sending) = before.unwrap_or((0, 0));
@@ -139,11 +139,7 @@ impl World<'_> {
 
     /// Pairs a request with workers and sends it; false where there is none for it now.
     pub(super) fn dispatch(&mut self, request: usize) -> bool {
-        let Some(prefill) = self.pick(Role::Prefill, 1) else {
-            return false;
-        };
-        let partners = self.serving(Role::Prefill).count();
-        let Some(decode) = self.pick(Role::Decode, partners) else {
+        let Some((prefill, decode)) = self.pair() else {
             return false;
         };
         let sent = &mut self.requests[request];
@@ -156,6 +152,26 @@ impl World<'_> {
         self.workers[decode].decode.reserve(request, tokens);
         self.touched.push(decode);
         true
+    }
+
+    /// The workers of the next request; one for both where workers do both.
+    fn pair(&mut self) -> Option<(usize, usize)> {
+        let role = self.prompt_role();
+        let prefill = self.pick(role, 1)?;
+        if role == Role::Regular {
+            return Some((prefill, prefill));
+        }
+        let partners = self.serving(role).count();
+        Some((prefill, self.pick(Role::Decode, partners)?))
+    }
+
+    /// Whose workers compute prompts.
+    fn prompt_role(&self) -> Role {
+        if self.setup.regular > 0 {
+            Role::Regular
+        } else {
+            Role::Prefill
+        }
     }
 
     pub(super) fn pick(&mut self, role: Role, partners: usize) -> Option<usize> {
@@ -188,7 +204,7 @@ impl World<'_> {
 
     pub(super) fn has_room(&self, worker: &Worker, role: Role) -> bool {
         match self.setup.dispatch {
-            Dispatch::WhenThereIsRoom { pending_tokens, .. } if role == Role::Prefill => {
+            Dispatch::WhenThereIsRoom { pending_tokens, .. } if role != Role::Decode => {
                 worker.prefill.pending_tokens < pending_tokens
             }
             Dispatch::AtOnce | Dispatch::WhenThereIsRoom { .. } => true,

@@ -21,6 +21,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) struct Watch {
     planner: Box<dyn Planner>,
     dark: Duration,
+    lengths_known: bool,
     traffic: Traffic,
 }
 
@@ -29,6 +30,7 @@ impl Watch {
         Self {
             planner: planner(setup.model, setup.slo.itl.as_secs_f64(), control),
             dark: control.dark,
+            lengths_known: setup.lengths_known,
             traffic: Traffic::default(),
         }
     }
@@ -38,9 +40,18 @@ impl Watch {
         class.arrived += 1;
         class.prompt_tokens += u64::from(job.prompt_tokens);
         class.cached_tokens += u64::from(job.cached_tokens);
+        if self.lengths_known {
+            self.tell_length(job);
+        }
     }
 
     pub(super) fn ended(&mut self, job: &Job) {
+        if !self.lengths_known {
+            self.tell_length(job);
+        }
+    }
+
+    fn tell_length(&mut self, job: &Job) {
         let class = &mut self.traffic[class_of(job.prompt_tokens)];
         class.finished += 1;
         class.output_tokens += u64::from(job.output_tokens);

@@ -213,6 +213,10 @@ impl DecodeSide {
         })
     }
 
+    pub(super) fn is_stepping(&self) -> bool {
+        self.stepping
+    }
+
     /// Ends the step.
     pub(super) fn end_step(&mut self) -> Stepped {
         self.stepping = false;

@@ -28,6 +28,11 @@ pub(super) enum Event {
         worker: usize,
         epoch: u32,
     },
+    /// A step is done of a worker that does both.
+    Mixed {
+        worker: usize,
+        epoch: u32,
+    },
     /// A worker is back, from a role change or a failure.
     Back {
         worker: usize,

@@ -96,6 +96,10 @@ impl PrefillSide {
         Some(warm_up + model.batch_seconds(tokens.round() as u64))
     }
 
+    pub(super) fn is_computing(&self) -> bool {
+        self.computing
+    }
+
     /// The batch is computed: its KV waits to be sent. Answers how many prompts there were.
     pub(super) fn computed(&mut self) -> usize {
         self.computing = false;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use policies::worker::Role;
+
 use super::decode::Sequence;
 use super::events::Event;
 use super::outcome::End;
@@ -20,6 +22,10 @@ impl World<'_> {
         self.touched.sort_unstable();
         self.touched.dedup();
         for position in std::mem::take(&mut self.touched) {
+            if self.workers[position].role == Role::Regular {
+                self.begin_mixed_step(position);
+                continue;
+            }
             let (now, model) = (self.now, &self.setup.model);
             let worker = &mut self.workers[position];
             let epoch = worker.epoch;

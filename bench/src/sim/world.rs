@@ -57,7 +57,8 @@ impl<'a> World<'a> {
         };
         let settings = RouteSettings::default();
         let roles = std::iter::repeat_n(Role::Prefill, setup.prefill as usize)
-            .chain(std::iter::repeat_n(Role::Decode, setup.decode as usize));
+            .chain(std::iter::repeat_n(Role::Decode, setup.decode as usize))
+            .chain(std::iter::repeat_n(Role::Regular, setup.regular as usize));
         Self {
             setup,
             source: Source::new(workload),
@@ -115,7 +116,9 @@ impl<'a> World<'a> {
                 self.stepped(worker);
             }
             Event::Back { worker, epoch } if self.is_current(worker, epoch) => self.back(worker),
+            Event::Mixed { worker, epoch } if self.is_current(worker, epoch) => self.mixed(worker),
             Event::Computed { .. }
+            | Event::Mixed { .. }
             | Event::Sent { .. }
             | Event::Stepped { .. }
             | Event::Back { .. } => {}

@@ -1,10 +1,14 @@
 //! Long prompts with short answers, then short prompts with long answers, and so on: the traffic that no fixed split
 //! suits.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use super::Kind;
-use crate::workload::{Workload, WorkloadError, WorkloadSpec, spec::PhaseMix};
+use crate::workload::{
+    Workload, WorkloadError, WorkloadSpec,
+    arrivals::{Stretch, alternating},
+    spec::PhaseMix,
+};
 
 pub(super) const KINDS: [Kind; 2] = [
     Kind {
@@ -42,4 +46,11 @@ pub(super) fn make(
         duration_s: TOTAL_SECONDS,
     }
     .make(seed, Path::new(""))
+}
+
+/// The phases of `seed`, whatever comes in them.
+pub(super) fn stretches(seconds: u32, seed: u64) -> Vec<Stretch> {
+    let mixes = KINDS.map(|kind| (1.0, kind.mix()));
+    let [length, total] = [f64::from(seconds), TOTAL_SECONDS].map(Duration::from_secs_f64);
+    alternating(&mixes, length, JITTER, total, seed)
 }
