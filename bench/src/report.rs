@@ -110,7 +110,7 @@ fn summary(parts: &[Results]) -> Option<Section> {
 fn shifting(parts: &[Results]) -> Option<Section> {
     let goodput = shown(
         "Good requests a second as the load grows. Load is a share of what the best split carries of each kind of request; \
-         of recorded traffic it is how many times as many users there are.",
+         of recorded traffic it is how many times as many users there are, of the study's runs how many clients.",
         pictures::goodput(parts),
     );
     let attainment = pictures::attainment(parts).and_then(|(load, figures)| {

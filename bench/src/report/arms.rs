@@ -6,18 +6,17 @@ pub const CONTROLLER: &str = "controller";
 pub const THRESHOLD: &str = "threshold";
 pub const ORACLE: &str = "oracle";
 pub const AGGREGATED: &str = "aggregated";
+pub const AGGREGATED_AT_BEST: &str = "aggregated, at best";
 pub const KNOWN_LENGTHS: &str = "controller, known lengths";
 const ADVICE: &str = "controller, advise only";
 
-/// Arms that an experiment may do without; a report without them says less.
-pub const BESIDES: [&str; 4] = [ADVICE, KNOWN_LENGTHS, ORACLE, AGGREGATED];
-
-/// The rest, in the order in which they are shown, with what they are called beside a line.
-const KNOWN: [(&str, &str, Shade); 9] = [
+/// In the order in which they are shown, with what they are called beside a line.
+const KNOWN: [(&str, &str, Shade); 10] = [
     ("1P3D", "1P3D", Shade::Series(5)),
     ("2P2D", "2P2D", Shade::Series(0)),
     ("3P1D", "3P1D", Shade::Series(4)),
     (AGGREGATED, "aggregated", Shade::Series(6)),
+    (AGGREGATED_AT_BEST, "aggr. at best", Shade::Faint),
     (THRESHOLD, "threshold", Shade::Series(1)),
     (ADVICE, "advise only", Shade::Series(7)),
     (CONTROLLER, "controller", Shade::Series(3)),

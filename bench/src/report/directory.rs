@@ -8,7 +8,7 @@ use std::{
 use clap::ValueEnum as _;
 
 use super::arms;
-use crate::experiment::{Part, Results, timeline::Timeline};
+use crate::experiment::{Arm, Grid, Part, Results, timeline::Timeline};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Directory {
@@ -87,25 +87,14 @@ impl Directory {
         Ok(found)
     }
 
-    /// Arms that did not run, and the runs that would be looked at closely.
+    /// Cells and arms of the standard grid that did not run, and the runs that would be looked at closely.
     fn add_what_parts_lack(&mut self, path: &Path) {
         for results in &self.parts {
-            let ran = |arm: &str| {
-                results
-                    .contests()
-                    .any(|(_, contest)| contest.arm(arm).is_some())
-            };
-            let absent: Vec<_> = arms::BESIDES.into_iter().filter(|arm| !ran(arm)).collect();
-            if !absent.is_empty() {
-                self.missing.push(Missing {
-                    what: format!(
-                        "The part {} ran without: {}.",
-                        results.part.name(),
-                        absent.join("; ")
-                    ),
+            self.missing
+                .extend(lacks(results).into_iter().map(|what| Missing {
+                    what,
                     command: command(results.part, path),
-                });
-            }
+                }));
         }
         if self.timelines.is_empty() {
             self.missing.push(Missing {
@@ -114,6 +103,35 @@ impl Directory {
             });
         }
     }
+}
+
+/// What the standard grid of the part has besides, in words.
+fn lacks(results: &Results) -> Vec<String> {
+    let name = results.part.name();
+    // Neither the seeds nor the trace makes a difference to which cells and arms there are.
+    let grid = Grid::standard(results.part, &[], Path::new(""));
+    let mut lacks = Vec::new();
+    if results.cells.len() < grid.cells.len() {
+        let (ran, all) = (results.cells.len(), grid.cells.len());
+        lacks.push(format!("Of the part {name} {ran} of {all} cells were run."));
+    }
+    let mut absent: Vec<String> = Vec::new();
+    for arm in grid.cells.iter().flat_map(|cell| &cell.arms).map(Arm::name) {
+        let ran = results
+            .contests()
+            .any(|(_, contest)| contest.arm(&arm).is_some());
+        if !ran && !absent.contains(&arm) {
+            absent.push(arm);
+        }
+    }
+    absent.sort_by_key(|arm| arms::place(arm));
+    if !absent.is_empty() {
+        lacks.push(format!(
+            "The part {name} ran without: {}.",
+            absent.join("; ")
+        ));
+    }
+    lacks
 }
 
 fn command(part: Part, path: &Path) -> String {

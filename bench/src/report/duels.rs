@@ -63,6 +63,20 @@ impl<'a> Duel<'a> {
         self.contest.fresh_first && self.contest.migrate
     }
 
+    fn is_where(&self, other: &Self) -> bool {
+        let place = |duel: &Self| {
+            let CellResult {
+                engine,
+                traffic,
+                load,
+                dark_s,
+                ..
+            } = duel.cell;
+            (engine.clone(), traffic.clone(), load.to_bits(), *dark_s)
+        };
+        self.contest.measures() == other.contest.measures() && place(self) == place(other)
+    }
+
     /// In words; what the router did besides is said where that isn't all it can.
     pub fn place(&self) -> String {
         let CellResult {
@@ -81,12 +95,17 @@ impl<'a> Duel<'a> {
     }
 }
 
-/// All duels of `parts` with `rival`, where both ran.
+/// All duels of `parts` with `rival`, where both ran; each once, though two parts may have it.
 pub fn duels<'a>(parts: &'a [Results], rival: Rival<'_>) -> Vec<Duel<'a>> {
-    let contests = parts.iter().flat_map(Results::contests);
-    contests
-        .filter_map(|(cell, contest)| Duel::of(cell, contest, rival))
-        .collect()
+    let mut duels: Vec<Duel> = Vec::new();
+    for (cell, contest) in parts.iter().flat_map(Results::contests) {
+        if let Some(duel) = Duel::of(cell, contest, rival)
+            && !duels.iter().any(|other| other.is_where(&duel))
+        {
+            duels.push(duel);
+        }
+    }
+    duels
 }
 
 /// The contest of a cell with all that the router can do besides, as far as it was run.

@@ -10,15 +10,12 @@ use super::{
     verdict::minutes,
 };
 use crate::{
-    experiment::{Results, results::CellResult},
+    experiment::{Part, Results, results::CellResult},
     plot::{Curve, Curves, Key, Mark, RowOfMarks, Rows, Scale, Shade},
     study,
 };
 
 pub use runs::{latencies, timelines};
-
-/// A line through two loads says little.
-const LOADS_FOR_A_CURVE: usize = 3;
 
 /// Where there is much to gain, and loads are compared.
 const LOAD: f64 = 0.8;
@@ -26,10 +23,7 @@ const LOAD: f64 = 0.8;
 /// Good requests a second against load; of several times away, the one in the middle.
 pub fn goodput(parts: &[Results]) -> Vec<Figure> {
     let ladders = ladders(parts);
-    let long = ladders
-        .iter()
-        .filter(|ladder| ladder.cells.len() >= LOADS_FOR_A_CURVE);
-    let in_the_middle = long.filter(|ladder| {
+    let in_the_middle = ladders.iter().filter(|ladder| {
         let same = ladders
             .iter()
             .filter(|other| (other.engine, other.traffic) == (ladder.engine, ladder.traffic));
@@ -76,15 +70,22 @@ fn goodput_of(ladder: &Ladder) -> Option<Figure> {
 /// Share in time of every arm, a picture for each phase length and time away, at one load, which is said too.
 pub fn attainment(parts: &[Results]) -> Option<(f64, Vec<Figure>)> {
     let distance = |load: &f64| (load - LOAD).abs();
-    let loads = shifting(parts).map(|cell| cell.load);
+    let loads = of_part(parts, Part::Shifting).map(|cell| cell.load);
     let load = loads.min_by(|one, other| distance(one).total_cmp(&distance(other)))?;
-    let chosen = shifting(parts).filter(|cell| cell.load.total_cmp(&load).is_eq());
+    let chosen = of_part(parts, Part::Shifting).filter(|cell| cell.load.total_cmp(&load).is_eq());
     Some((load, chosen.filter_map(attainment_of).collect()))
 }
 
-fn shifting(parts: &[Results]) -> impl Iterator<Item = &CellResult> {
-    let cells = parts.iter().flat_map(|results| &results.cells);
-    cells.filter(|cell| cell.phase_seconds.is_some())
+/// The same of traffic that doesn't come in phases of one length.
+pub fn varied(parts: &[Results]) -> Vec<Figure> {
+    of_part(parts, Part::Varied)
+        .filter_map(attainment_of)
+        .collect()
+}
+
+fn of_part(parts: &[Results], part: Part) -> impl Iterator<Item = &CellResult> {
+    let parts = parts.iter().filter(move |results| results.part == part);
+    parts.flat_map(|results| &results.cells)
 }
 
 fn attainment_of(cell: &CellResult) -> Option<Figure> {
@@ -127,13 +128,13 @@ fn attainment_of(cell: &CellResult) -> Option<Figure> {
 /// How far each way of planning stays behind the oracle, a picture for each engine.
 pub fn regret(parts: &[Results]) -> Vec<Figure> {
     let mut engines: Vec<&str> = Vec::new();
-    for cell in shifting(parts) {
+    for cell in of_part(parts, Part::Shifting) {
         if !engines.contains(&cell.engine.as_str()) {
             engines.push(&cell.engine);
         }
     }
     let figures = engines.into_iter().filter_map(|engine| {
-        let cells = shifting(parts).filter(|cell| cell.engine == engine);
+        let cells = of_part(parts, Part::Shifting).filter(|cell| cell.engine == engine);
         regret_of(engine, cells)
     });
     figures.collect()

@@ -1,123 +1,84 @@
-//! The largest load at which nine of ten requests are served in time.
-
-use std::fmt;
+//! The same traffic at several loads, and the largest of them that an arm sustains.
 
 use super::duels::with_most_measures;
-use crate::experiment::{Results, results::CellResult};
+use crate::experiment::{
+    Results,
+    results::{CellResult, Sustained},
+};
 
-/// The share of requests in time that counts as sustained.
-pub const ENOUGH: f64 = 0.9;
+/// Two loads say little of what lies between them.
+const LEAST_LOADS: usize = 3;
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Sustained {
-    /// Not even the smallest load that was tried.
-    Below(f64),
-    /// Between two loads that were tried, in proportion.
-    At(f64),
-    /// The largest load that was tried.
-    AtLeast(f64),
-}
-
-impl fmt::Display for Sustained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Below(load) => write!(f, "< {load:.2}"),
-            Self::At(load) => write!(f, "{load:.2}"),
-            Self::AtLeast(load) => write!(f, "≥ {load:.2}"),
-        }
-    }
-}
-
-impl Sustained {
-    /// Of (load, share in time), the loads in order. `None` where fewer than two loads were tried.
-    fn of(attained: &[(f64, f64)]) -> Option<Self> {
-        if attained.len() < 2 {
-            return None;
-        }
-        let first = attained.first()?;
-        if first.1 < ENOUGH {
-            return Some(Self::Below(first.0));
-        }
-        let fall = attained.windows(2).find(|pair| pair[1].1 < ENOUGH);
-        Some(fall.map_or_else(
-            || Self::AtLeast(attained[attained.len() - 1].0),
-            |pair| {
-                let ((from, high), (to, low)) = (pair[0], pair[1]);
-                Self::At(from + (to - from) * (high - ENOUGH) / (high - low))
-            },
-        ))
-    }
-
-    /// To put them in order.
-    const fn load(self) -> f64 {
-        match self {
-            Self::Below(load) => load - f64::EPSILON,
-            Self::At(load) => load,
-            Self::AtLeast(load) => load + f64::EPSILON,
-        }
-    }
-
-    /// How many times as much as `other`, as far as that can be said.
-    pub fn over(self, other: Self) -> Option<String> {
-        match (self, other) {
-            (Self::At(load), Self::At(other)) => Some(format!("{:.2}×", load / other)),
-            (Self::AtLeast(load), Self::At(other)) => Some(format!("≥ {:.2}×", load / other)),
-            (Self::At(load), Self::AtLeast(other)) => Some(format!("≤ {:.2}×", load / other)),
-            (Self::Below(_), _) | (_, Self::Below(_)) | (Self::AtLeast(_), Self::AtLeast(_)) => {
-                None
-            }
-        }
-    }
-}
-
-/// The same traffic at several loads.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Ladder<'a> {
     pub engine: &'a str,
     pub traffic: &'a str,
     pub dark_s: u64,
     /// In the order of their loads.
     pub cells: Vec<&'a CellResult>,
+    sustained: &'a [Sustained],
 }
 
-impl Ladder<'_> {
+impl<'a> Ladder<'a> {
+    fn is_of(&self, cell: &CellResult) -> bool {
+        (self.engine, self.traffic, self.dark_s)
+            == (cell.engine.as_str(), cell.traffic.as_str(), cell.dark_s)
+    }
+
     /// What `arm` sustains with all of the router's measures.
-    pub fn sustained(&self, arm: &str) -> Option<Sustained> {
-        let attained = self.cells.iter().filter_map(|cell| {
-            let contest = with_most_measures(cell)?;
-            Some((cell.load, contest.arm(arm)?.attainment.mean))
-        });
-        Sustained::of(&attained.collect::<Vec<_>>())
+    pub fn sustained(&self, arm: &str) -> Option<&'a Sustained> {
+        let contest = with_most_measures(self.cells.first()?)?;
+        self.sustained.iter().find(|one| {
+            (one.engine.as_str(), one.traffic.as_str(), one.dark_s)
+                == (self.engine, self.traffic, self.dark_s)
+                && (one.fresh_first, one.migrate) == (contest.fresh_first, contest.migrate)
+                && one.arm == arm
+        })
     }
 
     /// The best of the splits that stay, for this traffic.
-    pub fn best_fixed(&self) -> Option<(&str, Sustained)> {
+    pub fn best_fixed(&self) -> Option<&'a Sustained> {
         let contest = with_most_measures(self.cells.first()?)?;
         let fixed = contest.arms.iter().filter(|arm| arm.is_fixed());
-        let sustained = fixed.filter_map(|arm| Some((arm.arm.as_str(), self.sustained(&arm.arm)?)));
-        sustained.max_by(|(_, one), (_, other)| one.load().total_cmp(&other.load()))
+        let sustained = fixed.filter_map(|arm| self.sustained(&arm.arm));
+        sustained.max_by(|one, other| {
+            let load = |one: &Sustained| one.load.unwrap_or(f64::NEG_INFINITY);
+            let by_load = load(one).total_cmp(&load(other));
+            by_load.then(one.is_open.cmp(&other.is_open))
+        })
     }
 }
 
-/// Every traffic that was tried at more than one load, in the order in which they first come up.
+/// Every traffic that was tried at several loads, in the order in which they first come up; of the same traffic in two
+/// parts, the part with more loads.
 pub fn ladders(parts: &[Results]) -> Vec<Ladder<'_>> {
     let mut ladders: Vec<Ladder> = Vec::new();
-    for cell in parts.iter().flat_map(|results| &results.cells) {
-        let same = |ladder: &&mut Ladder| {
-            (ladder.engine, ladder.traffic, ladder.dark_s)
-                == (cell.engine.as_str(), cell.traffic.as_str(), cell.dark_s)
-        };
+    for ladder in parts.iter().flat_map(ladders_of) {
+        let same = |other: &&mut Ladder| other.is_of(ladder.cells[0]);
         match ladders.iter_mut().find(same) {
+            Some(other) if other.cells.len() < ladder.cells.len() => *other = ladder,
+            Some(_) => {}
+            None => ladders.push(ladder),
+        }
+    }
+    ladders
+}
+
+fn ladders_of(results: &Results) -> Vec<Ladder<'_>> {
+    let mut ladders: Vec<Ladder> = Vec::new();
+    for cell in &results.cells {
+        match ladders.iter_mut().find(|ladder| ladder.is_of(cell)) {
             Some(ladder) => ladder.cells.push(cell),
             None => ladders.push(Ladder {
                 engine: &cell.engine,
                 traffic: &cell.traffic,
                 dark_s: cell.dark_s,
                 cells: vec![cell],
+                sustained: &results.sustained,
             }),
         }
     }
-    ladders.retain(|ladder| ladder.cells.len() > 1);
+    ladders.retain(|ladder| ladder.cells.len() >= LEAST_LOADS);
     for ladder in &mut ladders {
         ladder
             .cells
@@ -126,34 +87,59 @@ pub fn ladders(parts: &[Results]) -> Vec<Ladder<'_>> {
     ladders
 }
 
+pub fn in_words(sustained: &Sustained) -> String {
+    match (sustained.load, sustained.is_open) {
+        (None, _) => "none".to_owned(),
+        (Some(load), true) => format!("≥ {load:.2}"),
+        (Some(load), false) => format!("{load:.2}"),
+    }
+}
+
+/// How many times as much `one` sustains as `other`, as far as that can be said.
+pub fn times(one: &Sustained, other: &Sustained) -> Option<String> {
+    let ratio = one.load? / other.load?;
+    match (one.is_open, other.is_open) {
+        (false, false) => Some(format!("{ratio:.2}×")),
+        (true, false) => Some(format!("≥ {ratio:.2}×")),
+        (false, true) => Some(format!("≤ {ratio:.2}×")),
+        (true, true) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_load_is_found_between_those_that_were_tried() {
-        for (attained, expected) in [
-            (vec![(0.6, 1.0), (0.8, 0.8)], Some("0.70")),
-            (vec![(0.6, 0.8), (0.8, 0.95)], Some("< 0.60")),
-            (vec![(0.6, 1.0), (0.8, 0.9)], Some("≥ 0.80")),
-            (vec![(0.6, 1.0)], None),
-        ] {
-            let sustained = Sustained::of(&attained).map(|load| load.to_string());
-            assert_eq!(sustained.as_deref(), expected, "{attained:?}");
-        }
-    }
-
-    #[test]
     fn a_ratio_says_no_more_than_is_known() {
-        use Sustained::{At, AtLeast, Below};
+        let sustained = |load, is_open| Sustained {
+            engine: String::new(),
+            traffic: String::new(),
+            dark_s: 0,
+            fresh_first: true,
+            migrate: true,
+            arm: String::new(),
+            load,
+            is_open,
+        };
+        let (most, more, less) = (
+            sustained(Some(0.9), true),
+            sustained(Some(0.9), false),
+            sustained(Some(0.6), false),
+        );
+        let none = sustained(None, false);
         for (one, other, expected) in [
-            (At(0.9), At(0.6), Some("1.50×")),
-            (AtLeast(0.9), At(0.6), Some("≥ 1.50×")),
-            (At(0.6), AtLeast(0.9), Some("≤ 0.67×")),
-            (AtLeast(0.9), AtLeast(0.9), None),
-            (At(0.9), Below(0.6), None),
+            (&more, &less, Some("1.50×")),
+            (&most, &less, Some("≥ 1.50×")),
+            (&less, &most, Some("≤ 0.67×")),
+            (&most, &most, None),
+            (&more, &none, None),
         ] {
-            assert_eq!(one.over(other).as_deref(), expected);
+            assert_eq!(times(one, other).as_deref(), expected);
         }
+        assert_eq!(
+            [&most, &less, &none].map(in_words),
+            ["≥ 0.90", "0.60", "none"]
+        );
     }
 }

@@ -1,11 +1,11 @@
 //! The figures as tables.
 
 use super::{
-    arms::{self, AGGREGATED, CONTROLLER, KNOWN_LENGTHS, ORACLE, THRESHOLD},
+    arms::{self, AGGREGATED, AGGREGATED_AT_BEST, CONTROLLER, KNOWN_LENGTHS, ORACLE, THRESHOLD},
     directory::Directory,
     document::{Entry, Table, Tone},
     duels::{Rival, Tally, duels, with_most_measures},
-    sustained::{Ladder, ladders},
+    sustained::{Ladder, in_words, ladders, times},
     verdict::signed_points,
 };
 use crate::{
@@ -29,6 +29,7 @@ pub fn rivals(parts: &[Results]) -> Option<Table> {
         ("3P1D throughout", Rival::Arm("3P1D")),
         ("thresholds", Rival::Arm(THRESHOLD)),
         ("aggregated serving", Rival::Arm(AGGREGATED)),
+        ("aggregated serving at best", Rival::Arm(AGGREGATED_AT_BEST)),
         ("the oracle, which knows what comes", Rival::Arm(ORACLE)),
     ];
     let rows: Vec<_> = rivals
@@ -74,12 +75,11 @@ fn counted(number: usize, tone: Tone) -> Entry {
 
 /// The largest load with nine of ten requests in time.
 pub fn sustained(parts: &[Results]) -> Option<Table> {
-    let rows: Vec<_> = ladders(parts)
-        .iter()
-        .filter_map(|ladder| sustained_row(ladder))
-        .collect();
+    let ladders = ladders(parts);
+    let rows: Vec<_> = ladders.iter().filter_map(sustained_row).collect();
     (!rows.is_empty()).then(|| Table {
-        title: "The largest load at which nine of ten requests are in time, between loads in proportion".to_owned(),
+        title: "The largest load at which nine of ten requests are in time, between loads in proportion"
+            .to_owned(),
         heading: heading(&[
             "engine, traffic, away",
             "best fixed",
@@ -94,19 +94,17 @@ pub fn sustained(parts: &[Results]) -> Option<Table> {
 
 fn sustained_row(ladder: &Ladder) -> Option<Vec<Entry>> {
     let controller = ladder.sustained(CONTROLLER)?;
-    let (split, fixed) = ladder.best_fixed()?;
-    let of = |arm| {
-        let sustained = ladder.sustained(arm);
-        sustained.map_or(NOTHING.to_owned(), |sustained| sustained.to_string())
-    };
-    let over = controller.over(fixed);
+    let fixed = ladder.best_fixed()?;
+    let of = |arm| Entry::from(ladder.sustained(arm).map_or(NOTHING.to_owned(), in_words));
     Some(vec![
         format!("{}, {}, {} s", ladder.engine, ladder.traffic, ladder.dark_s).into(),
-        format!("{fixed} ({split})").into(),
-        of(THRESHOLD).into(),
-        controller.to_string().into(),
-        of(ORACLE).into(),
-        over.unwrap_or(NOTHING.to_owned()).into(),
+        format!("{} ({})", in_words(fixed), fixed.arm).into(),
+        of(THRESHOLD),
+        in_words(controller).into(),
+        of(ORACLE),
+        times(controller, fixed)
+            .unwrap_or(NOTHING.to_owned())
+            .into(),
     ])
 }
 

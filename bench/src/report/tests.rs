@@ -89,6 +89,7 @@ fn results(cells: Vec<CellResult>) -> Results {
         slo_ttft_s: 2.0,
         slo_itl_s: 0.025,
         cells,
+        sustained: Vec::new(),
     }
 }
 

@@ -37,7 +37,8 @@ fn what_is_missing_is_named_with_what_makes_it() {
     for expected in [
         "The part steady was not run.",
         "The part recorded was not run.",
-        "The part shifting ran without: controller, advise only; controller, known lengths; aggregated.",
+        "Of the part shifting 2 of 54 cells were run.",
+        "The part shifting ran without: 1P3D; aggregated; aggregated, at best; controller, advise only; controller, known lengths.",
         "the timelines are missing",
         "pd-bench experiment --sim --part steady --out '",
     ] {
