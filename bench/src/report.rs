@@ -33,8 +33,8 @@ use crate::{
 pub fn document(directory: &Directory, study: Option<&study::Report>) -> Document {
     let parts = &directory.parts;
     let sections = [
-        missing(directory),
         summary(parts),
+        missing(directory),
         close_look(directory),
         shifting(parts),
         timelines(directory),
@@ -125,10 +125,12 @@ fn shifting(parts: &[Results]) -> Option<Section> {
          length, load and time away.",
         pictures::regret(parts),
     );
-    let blocks: Vec<_> = [goodput, attainment, regret]
-        .into_iter()
-        .flatten()
-        .collect();
+    let varied = shown(
+        "The share of requests in time of other traffic: a day, bursts, a slow drift, phases in which workers die.",
+        pictures::varied(parts),
+    );
+    let blocks = [goodput, attainment, varied, regret].into_iter().flatten();
+    let blocks: Vec<_> = blocks.collect();
     (!blocks.is_empty()).then(|| Section::new("Loads, phases and the cost of a change", blocks))
 }
 

@@ -63,6 +63,7 @@ impl Directory {
             timelines: read_timelines(path)?,
             missing: Vec::new(),
         };
+        let mut absent = Vec::new();
         for part in Part::value_variants() {
             let file = path.join(format!("{}.json", part.name()));
             if file.exists() {
@@ -71,16 +72,19 @@ impl Directory {
                     results.map_err(|error| DirectoryError::Read { path: file, error })?;
                 found.parts.push(results);
             } else {
-                found.missing.push(Missing {
-                    what: format!("The part {} was not run.", part.name()),
-                    command: command(*part, path),
-                });
+                absent.push(*part);
             }
         }
         if found.parts.is_empty() {
             return Err(DirectoryError::Empty {
                 path: path.to_owned(),
-                command: command(Part::Shifting, path),
+                command: command(&absent, path),
+            });
+        }
+        if !absent.is_empty() {
+            found.missing.push(Missing {
+                what: format!("Parts that were not run: {}.", names(&absent, ", ")),
+                command: command(&absent, path),
             });
         }
         found.add_what_parts_lack(path);
@@ -93,13 +97,13 @@ impl Directory {
             self.missing
                 .extend(lacks(results).into_iter().map(|what| Missing {
                     what,
-                    command: command(results.part, path),
+                    command: command(&[results.part], path),
                 }));
         }
         if self.timelines.is_empty() {
             self.missing.push(Missing {
                 what: "No run was recorded as it went: the timelines are missing.".to_owned(),
-                command: command(Part::Shifting, path),
+                command: command(&[Part::Shifting], path),
             });
         }
     }
@@ -134,12 +138,17 @@ fn lacks(results: &Results) -> Vec<String> {
     lacks
 }
 
-fn command(part: Part, path: &Path) -> String {
+fn command(parts: &[Part], path: &Path) -> String {
     format!(
         "pd-bench experiment --sim --part {} --out '{}'",
-        part.name(),
+        names(parts, ","),
         path.display()
     )
+}
+
+fn names(parts: &[Part], between: &str) -> String {
+    let names: Vec<_> = parts.iter().map(|part| part.name()).collect();
+    names.join(between)
 }
 
 fn read_timelines(path: &Path) -> Result<Vec<Timeline>, DirectoryError> {

@@ -35,12 +35,11 @@ fn what_is_missing_is_named_with_what_makes_it() {
     assert_eq!(directory.parts.len(), 1);
     let said = markdown(&document(&directory, None));
     for expected in [
-        "The part steady was not run.",
-        "The part recorded was not run.",
+        "Parts that were not run: loads, steady, varied, recorded, study.",
         "Of the part shifting 2 of 54 cells were run.",
         "The part shifting ran without: 1P3D; aggregated; aggregated, at best; controller, advise only; controller, known lengths.",
         "the timelines are missing",
-        "pd-bench experiment --sim --part steady --out '",
+        "pd-bench experiment --sim --part loads,steady,varied,recorded,study --out '",
     ] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
