@@ -44,6 +44,8 @@ pub struct Setup {
     pub decode: u32,
     /// Workers that do both, where the others are none.
     pub regular: u32,
+    /// Steps without a chunk of prompts that such a worker makes after one with, while it has answers to write.
+    pub steps_between_chunks: u32,
     pub prefill_policy: PolicyKind,
     pub decode_policy: PolicyKind,
     pub dispatch: Dispatch,
@@ -118,6 +120,7 @@ impl Setup {
             prefill,
             decode,
             regular: 0,
+            steps_between_chunks: 0,
             prefill_policy: PolicyKind::RoundRobin,
             decode_policy: PolicyKind::RoundRobin,
             dispatch: Dispatch::AtOnce,

@@ -29,6 +29,10 @@ pub const START: Split = Split {
 /// and one that is ready.
 const PENDING_TOKENS: u64 = 16_384;
 
+/// Where a chunk costs as much as a prefill worker's batch, a worker that does both has to let prompts come together. Best
+/// of 0, 5, 10, 20 and 40 for both engines, on phases of 5 minutes at a load of about 0.8 with seed 1.
+const STEPS_BETWEEN_CHUNKS: u32 = 10;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Planning {
     Fixed(Split),
@@ -205,6 +209,16 @@ impl Arm {
             prefill_policy: PolicyKind::PowerOfTwo,
             decode_policy: PolicyKind::PowerOfTwo,
             regular,
+            steps_between_chunks: match self.planning {
+                Planning::Aggregated(ChunkCost::AsPrefill) => STEPS_BETWEEN_CHUNKS,
+                Planning::Aggregated(ChunkCost::TokensAlone)
+                | Planning::Fixed(_)
+                | Planning::Threshold
+                | Planning::Controller
+                | Planning::Advise
+                | Planning::KnownLengths
+                | Planning::Oracle => 0,
+            },
             dispatch: self.dispatch(),
             drain: self.drain(),
             slo: SLO,

@@ -44,13 +44,13 @@ pub fn find(question: &Question, known: Vec<Trial>) -> Trial {
         tried: known,
     };
     for split in Split::all(START.workers()) {
-        search.attempt(Schedule::fixed(split));
+        search.attempt(&Schedule::fixed(split));
     }
     for assumptions in Assumptions::ALL {
         if search.is_over() {
             break;
         }
-        search.attempt(fluid::plan(question, &assumptions));
+        search.attempt(&fluid::plan(question, &assumptions));
     }
     search.splice();
     for shifts in SHIFTS {
@@ -58,7 +58,7 @@ pub fn find(question: &Question, known: Vec<Trial>) -> Trial {
             if search.is_over() {
                 break;
             }
-            search.attempt(search.best().schedule.shifted(seconds));
+            search.attempt(&search.best().schedule.shifted(seconds));
         }
         search.splice();
     }
@@ -76,10 +76,10 @@ impl Search<'_> {
     }
 
     /// Scores a schedule, unless it was.
-    fn attempt(&mut self, schedule: Schedule) {
-        let is_new = self.tried.iter().all(|trial| trial.schedule != schedule);
+    fn attempt(&mut self, schedule: &Schedule) {
+        let is_new = self.tried.iter().all(|trial| trial.schedule != *schedule);
         if is_new {
-            self.tried.push(Trial::of(self.question, &schedule));
+            self.tried.push(Trial::of(self.question, schedule));
         }
     }
 
@@ -89,7 +89,7 @@ impl Search<'_> {
                 return;
             }
             let spliced = splice::plan(&self.tried, caution);
-            self.attempt(spliced);
+            self.attempt(&spliced);
         }
     }
 

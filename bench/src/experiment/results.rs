@@ -27,7 +27,7 @@ pub struct Results {
     pub slo_ttft_s: f64,
     pub slo_itl_s: f64,
     pub cells: Vec<CellResult>,
-    /// Where there are several loads of the same traffic.
+    /// Where the same traffic came at four loads or more.
     #[serde(default)]
     pub sustained: Vec<Sustained>,
 }
@@ -206,6 +206,11 @@ impl ArmResult {
             away_worker_seconds: mean.away_worker_seconds,
             runs: runs.to_vec(),
         }
+    }
+
+    /// Every figure's mean over the seeds.
+    pub fn mean(&self) -> Figures {
+        Figures::mean(&self.runs)
     }
 
     /// Whether it is a split that stays.

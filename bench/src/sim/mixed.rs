@@ -2,7 +2,8 @@
 //!
 //! A step takes the next chunk of the waiting prompts and gives each running sequence its token. It takes as long as both
 //! would one after the other, and never less than a step with nothing in it. That is chunked prefill mixed into decode,
-//! as SGLang does it with `--enable-mixed-chunk`; no KV is sent anywhere.
+//! as SGLang does it with `--enable-mixed-chunk`; no KV is sent anywhere. Between two chunks a worker may make some steps
+//! without one, so that prompts come together in fewer chunks (`--num-continuous-decode-steps` there).
 
 use policies::model::WorkerModel;
 
@@ -40,10 +41,18 @@ impl World<'_> {
         if worker.decode.is_stepping() || worker.prefill.is_computing() {
             return;
         }
-        let chunk = worker.prefill.form_batch(&model.prefill);
         let step = worker.decode.begin_step(&model.decode, now);
+        let chunk = if step.is_some() && worker.steps_to_chunk > 0 {
+            worker.steps_to_chunk -= 1;
+            None
+        } else {
+            worker.prefill.form_batch(&model.prefill)
+        };
         if chunk.is_none() && step.is_none() {
             return;
+        }
+        if chunk.is_some() {
+            worker.steps_to_chunk = self.setup.steps_between_chunks;
         }
         let chunk = chunk.unwrap_or(0.0);
         let took = step_seconds(model, chunk, step.map_or(0.0, |step| step.seconds));
@@ -128,7 +137,10 @@ mod tests {
             let first = outcome.requests[0].ttft().unwrap();
             // A thousand steps after the first token, 100 sequences each, whose KV is 500 tokens on average.
             let expected = 1_000.0 * model.decode.step_seconds(100, 100 * 502);
-            assert!(is_close(outcome.makespan - first, expected), "{cost:?}");
+            assert!(
+                is_close(outcome.makespan.saturating_sub(first), expected),
+                "{cost:?}"
+            );
         }
     }
 
@@ -143,6 +155,32 @@ mod tests {
             let found = step_seconds(&WorkerModel::default(), chunk, step);
             assert!((found - expected).abs() < 1e-12, "{chunk} {step}");
         }
+    }
+
+    #[test]
+    fn prompts_wait_for_their_turn_between_steps_without_them() {
+        let model = aggregated(WorkerModel::default(), ChunkCost::AsPrefill);
+        let ttft = |steps_between_chunks| {
+            let setup = Setup {
+                regular: 1,
+                warm: true,
+                steps_between_chunks,
+                ..Setup::study(model, 0, 0)
+            };
+            // The second comes while the first's answer is written.
+            let second = Timestamp::from_micros(100_000);
+            let arrivals = vec![(Timestamp::ZERO, job(1, 100)), (second, job(1, 1))];
+            let outcome = run(&setup, &Workload::Open { arrivals });
+            outcome.requests[1].ttft().unwrap().as_secs_f64()
+        };
+        let waited = ttft(50) - ttft(0);
+        let step = model.decode.step_seconds(1, 30);
+        // The first answer's steps began at 66 ms; some four of the fifty were made when the second came.
+        assert!(
+            (44.0..=47.0).contains(&(waited / step)),
+            "{}",
+            waited / step
+        );
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) struct Worker {
     pub(super) in_flight: u32,
     pub(super) prefill: PrefillSide,
     pub(super) decode: DecodeSide,
+    /// Steps that it makes before the next chunk, where it does both.
+    pub(super) steps_to_chunk: u32,
     /// How long the decode step takes that runs.
     pub(super) step: Duration,
     pub(super) used: WorkerUse,
@@ -39,6 +41,7 @@ impl Worker {
             in_flight: 0,
             prefill: PrefillSide::new(warm),
             decode: DecodeSide::default(),
+            steps_to_chunk: 0,
             step: Duration::ZERO,
             used: WorkerUse {
                 role,

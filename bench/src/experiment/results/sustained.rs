@@ -4,7 +4,10 @@ use super::{CellResult, Contest, Sustained};
 
 const KEPT: f64 = 0.9;
 
-/// Of every arm that ran at two loads or more of the same traffic.
+/// With fewer loads they lie too far apart to read anything between them.
+const LEAST_LOADS: usize = 4;
+
+/// Of every arm that ran at enough loads of the same traffic.
 pub(super) fn all(cells: &[CellResult]) -> Vec<Sustained> {
     let mut found: Vec<Sustained> = Vec::new();
     for cell in cells {
@@ -12,7 +15,7 @@ pub(super) fn all(cells: &[CellResult]) -> Vec<Sustained> {
             for arm in &contest.arms {
                 let curve = curve(cells, cell, contest, &arm.arm);
                 let one = sustained(cell, contest, &arm.arm, &curve);
-                if curve.len() > 1 && !found.contains(&one) {
+                if curve.len() >= LEAST_LOADS && !found.contains(&one) {
                     found.push(one);
                 }
             }
@@ -72,14 +75,18 @@ mod tests {
 
     #[test]
     fn the_load_is_where_the_curve_crosses() {
-        let table: [(&[(f64, f64)], Option<f64>, bool); 4] = [
-            (&[(0.5, 1.0), (0.6, 0.95), (0.7, 0.75)], Some(0.625), false),
-            (&[(0.5, 1.0), (0.6, 0.95)], Some(0.6), true),
-            (&[(0.5, 0.8), (0.6, 0.95)], None, false),
-            (&[], None, false),
+        let table = [
+            (
+                vec![(0.5, 1.0), (0.6, 0.95), (0.7, 0.75)],
+                Some(0.625),
+                false,
+            ),
+            (vec![(0.5, 1.0), (0.6, 0.95)], Some(0.6), true),
+            (vec![(0.5, 0.8), (0.6, 0.95)], None, false),
+            (Vec::new(), None, false),
         ];
         for (curve, load, is_open) in table {
-            let found = crossing(curve);
+            let found = crossing(&curve);
             assert_eq!(found.1, is_open, "{curve:?}");
             assert_eq!(found.0.is_some(), load.is_some(), "{curve:?}");
             let apart = found.0.unwrap_or(0.0) - load.unwrap_or(0.0);
