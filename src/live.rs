@@ -30,7 +30,7 @@ use crate::error::error_response;
 use crate::telemetry::Telemetry;
 use crate::workers::WorkerRegistry;
 
-use frame::{Entry, Frame, Message, Point};
+use frame::{Entry, Frame, Look, Message, Point};
 use samples::Samples;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -64,17 +64,17 @@ struct Inner {
 
 impl Live {
     pub fn new(
-        registry: Arc<WorkerRegistry>,
+        registry: &Arc<WorkerRegistry>,
         telemetry: Arc<Telemetry>,
         steering: Option<Arc<Steering>>,
-        config: Arc<Config>,
+        config: &Arc<Config>,
         clock: Clock,
     ) -> Self {
         Self(Arc::new(Inner {
-            registry,
+            registry: Arc::clone(registry),
             telemetry,
             steering,
-            config,
+            config: Arc::clone(config),
             clock,
             history: Mutex::default(),
             newest: watch::Sender::new(None),
@@ -111,19 +111,15 @@ impl Live {
             clock,
             ..
         } = &*self.0;
-        let now = clock.now();
-        let set = registry.snapshot();
-        samples.take(now, &set, telemetry);
-        let paired = config.fleet.mode == Mode::Pd;
-        let frame = Frame::of(
-            now,
+        let look = Look {
+            now: clock.now(),
             clock,
-            &set,
+            set: &registry.snapshot(),
             telemetry,
-            steering.as_deref(),
-            samples,
-            paired,
-        );
+            steering: steering.as_deref(),
+        };
+        samples.take(look.now, look.set, telemetry);
+        let frame = Frame::of(&look, samples, config.fleet.mode == Mode::Pd);
         {
             let mut history = self.0.history.lock();
             if history.len() == HISTORY {
@@ -283,10 +279,10 @@ mod tests {
             guardrails: GuardrailSettings::default(),
         }));
         let live = Live::new(
-            Arc::clone(&registry),
+            &registry,
             telemetry,
             Some(Arc::clone(&steering)),
-            Arc::new(config),
+            &Arc::new(config),
             clock,
         );
         let mut looking = tokio::task::JoinSet::new();

@@ -21,6 +21,16 @@ pub(super) struct Message<'a> {
     pub(super) entries: Vec<Entry>,
 }
 
+/// What is looked at, and when.
+pub(super) struct Look<'a> {
+    pub(super) now: Timestamp,
+    pub(super) clock: &'a Clock,
+    pub(super) set: &'a WorkerSet,
+    pub(super) telemetry: &'a Telemetry,
+    /// Where the ratio controller runs.
+    pub(super) steering: Option<&'a Steering>,
+}
+
 #[derive(Serialize)]
 pub(super) struct Frame {
     /// Seconds since 1970.
@@ -166,28 +176,22 @@ impl Entry {
 }
 
 impl Frame {
-    pub(super) fn of(
-        now: Timestamp,
-        clock: &Clock,
-        set: &WorkerSet,
-        telemetry: &Telemetry,
-        steering: Option<&Steering>,
-        samples: &Samples,
-        paired: bool,
-    ) -> Self {
-        let workers: Vec<_> = set
+    pub(super) fn of(look: &Look, samples: &Samples, paired: bool) -> Self {
+        let (now, telemetry) = (look.now, look.telemetry);
+        let workers: Vec<_> = look
+            .set
             .members()
             .iter()
             .map(|member| Worker::of(member, now, samples))
             .collect();
         Self {
-            at: clock.unix_seconds(now),
+            at: look.clock.unix_seconds(now),
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: now.since(Timestamp::ZERO).as_secs_f64(),
             mode: if paired { "pd" } else { "regular" },
-            controller: Controller::of(clock, telemetry.plan.load().as_deref(), steering),
+            controller: Controller::of(look),
             slo: Targets::of(telemetry.slo),
-            fleet: Fleet::of(now, set, telemetry, samples, &workers),
+            fleet: Fleet::of(now, look.set, telemetry, samples, &workers),
             workers,
         }
     }
@@ -212,9 +216,11 @@ impl Frame {
 }
 
 impl Controller {
-    fn of(clock: &Clock, plan: Option<&Plan>, steering: Option<&Steering>) -> Self {
-        let standing = steering.map(Steering::standing);
-        let mode = steering.zip(standing.as_ref());
+    fn of(look: &Look) -> Self {
+        let plan = look.telemetry.plan.load();
+        let plan = plan.as_deref();
+        let standing = look.steering.map(Steering::standing);
+        let mode = look.steering.zip(standing.as_ref());
         let pinned = standing.as_ref().and_then(|standing| standing.pinned);
         let state = plan.map_or(ControllerState::Off, Plan::state);
         let predicted = plan.and_then(|plan| plan.predicted);
@@ -223,7 +229,7 @@ impl Controller {
             mode: mode.map(|(steering, standing)| steering.mode(standing).as_str()),
             pinned: pinned.map(|pin| Pinned {
                 split: pin.split.to_string(),
-                since: clock.unix_seconds(pin.since),
+                since: look.clock.unix_seconds(pin.since),
             }),
             target: plan.map(|plan| Split {
                 prefill: plan.target.prefill,

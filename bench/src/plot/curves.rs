@@ -10,9 +10,9 @@ use super::{
     inline::{WIDTH, inline},
 };
 
-const HEIGHT: u32 = 250;
+const HEIGHT: i32 = 250;
 const TOP: i32 = 26;
-const BOTTOM: i32 = HEIGHT as i32 - 42;
+const BOTTOM: i32 = HEIGHT - 42;
 const RADIUS: i32 = 3;
 
 /// One line.
@@ -90,7 +90,7 @@ impl Curves<'_> {
                 Shade::Faint,
             )?;
         }
-        let under = HEIGHT as i32 - 10;
+        let under = HEIGHT - 10;
         brush.text(
             self.x_label,
             (i32::midpoint(left, right), under),
@@ -109,7 +109,7 @@ impl Picture for Curves<'_> {
     fn draw<DB: DrawingBackend>(&self, root: &Root<DB>) -> Drawn<DB> {
         let brush = Brush { root };
         let names = brush.widest(self.curves.iter().map(|curve| curve.name.as_str()));
-        let (x, y) = self.axes(38, WIDTH as i32 - names - 16);
+        let (x, y) = self.axes(38, WIDTH - names - 16);
         self.draw_axes(&brush, &x, &y)?;
         // The bold one is drawn last, over the others.
         let (bold, others): (Vec<_>, Vec<_>) = self.curves.iter().partition(|curve| curve.bold);

@@ -9,7 +9,7 @@ use plotters::{
 use super::{Picture, canvas};
 
 /// Pixels, which are the page's too: text is as large as it says.
-pub const WIDTH: u32 = 360;
+pub const WIDTH: i32 = 360;
 
 /// A picture in a page: what stands between `<svg>` and `</svg>`, escaped already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,19 +56,20 @@ impl Shade {
 }
 
 /// Draws `picture`; nothing where it has nothing to show.
-pub(super) fn inline(picture: &impl Picture, height: u32) -> Option<Inline> {
+pub(super) fn inline(picture: &impl Picture, height: i32) -> Option<Inline> {
     if picture.is_empty() {
         return None;
     }
     canvas::register_font();
+    let (width, height) = (WIDTH.cast_unsigned(), height.cast_unsigned());
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+        let root = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
         let drawn = picture.draw(&root).and_then(|()| root.present());
         drawn.expect("text in memory takes every shape, and the font is in the binary");
     }
     Some(Inline {
-        width: WIDTH,
+        width,
         height,
         body: in_the_pages_colours(body(&svg)),
     })

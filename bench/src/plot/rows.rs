@@ -80,8 +80,7 @@ pub struct Rows<'a> {
 
 impl Rows<'_> {
     pub fn inline(&self) -> Option<Inline> {
-        let height = self.top() + ROW * self.rows.len() as i32 + UNDER;
-        inline(self, height.cast_unsigned())
+        inline(self, self.bottom() + UNDER)
     }
 
     fn top(&self) -> i32 {
@@ -89,7 +88,7 @@ impl Rows<'_> {
     }
 
     fn bottom(&self) -> i32 {
-        self.top() + ROW * self.rows.len() as i32
+        self.top() + self.rows.iter().map(|_| ROW).sum::<i32>()
     }
 
     fn values(&self) -> impl Iterator<Item = f64> {
@@ -145,7 +144,7 @@ impl Rows<'_> {
         let middle = i32::midpoint(axis.pixels.0, axis.pixels.1);
         // As wide as the picture: under a narrow axis the middle is not the best place.
         let half = brush.width_of(self.x_label) / 2;
-        let middle = middle.min(WIDTH as i32 - half - 2).max(half + 2);
+        let middle = middle.min(WIDTH - half - 2).max(half + 2);
         brush.text(
             self.x_label,
             (middle, bottom + 30),
@@ -210,7 +209,7 @@ impl Picture for Rows<'_> {
         let brush = Brush { root };
         let names = brush.widest(self.rows.iter().map(|row| row.name.as_str()));
         let notes = brush.widest(self.rows.iter().map(|row| row.note.as_str()));
-        let right = WIDTH as i32 - if notes > 0 { notes + 12 } else { 12 };
+        let right = WIDTH - if notes > 0 { notes + 12 } else { 12 };
         let axis = self.axis(names + 10, right);
         self.draw_axis(&brush, &axis)?;
         self.draw_key(&brush)?;
@@ -220,7 +219,7 @@ impl Picture for Rows<'_> {
             for mark in &row.marks {
                 self.draw_mark(&brush, &axis, middle, *mark)?;
             }
-            let beside = (WIDTH as i32 - 2, middle);
+            let beside = (WIDTH - 2, middle);
             brush.text(&row.note, beside, Side::Right, Shade::Ink)?;
         }
         Ok(())

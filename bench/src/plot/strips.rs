@@ -11,7 +11,7 @@ use super::{
 };
 
 const LEFT: i32 = 38;
-const RIGHT: i32 = WIDTH as i32 - 8;
+const RIGHT: i32 = WIDTH - 8;
 const TITLE: i32 = 20;
 const HEIGHT: i32 = 46;
 const GAP: i32 = 6;
@@ -55,12 +55,12 @@ pub struct Strips<'a> {
 
 impl Strips<'_> {
     pub fn inline(&self) -> Option<Inline> {
-        let height = self.bottom() + UNDER;
-        inline(self, height.cast_unsigned())
+        inline(self, self.bottom() + UNDER)
     }
 
     fn bottom(&self) -> i32 {
-        (TITLE + HEIGHT + GAP) * self.strips.len() as i32
+        let heights = self.strips.iter().map(|_| TITLE + HEIGHT + GAP);
+        heights.sum()
     }
 
     fn time(&self) -> Axis {

@@ -36,11 +36,11 @@ fn write_section(text: &mut String, section: &Section) {
 fn write_table(text: &mut String, table: &Table) {
     line(text, &format!("\n{}\n", escaped(&table.title)));
     let heading = table.heading.iter().map(|name| escaped(name));
-    write_row(text, heading.collect());
+    write_row(text, heading);
     let alignment = (0..table.heading.len()).map(|place| if place == 0 { "---" } else { "---:" });
-    write_row(text, alignment.map(str::to_owned).collect());
+    write_row(text, alignment.map(str::to_owned));
     for row in &table.rows {
-        write_row(text, row.iter().map(entry).collect());
+        write_row(text, row.iter().map(entry));
     }
 }
 
@@ -52,7 +52,8 @@ fn entry(entry: &Entry) -> String {
     }
 }
 
-fn write_row(text: &mut String, cells: Vec<String>) {
+fn write_row(text: &mut String, cells: impl Iterator<Item = String>) {
+    let cells: Vec<_> = cells.collect();
     line(text, &format!("| {} |", cells.join(" | ")));
 }
 
