@@ -210,7 +210,7 @@ impl Picture for Rows<'_> {
         let names = brush.widest(self.rows.iter().map(|row| row.name.as_str()));
         let notes = brush.widest(self.rows.iter().map(|row| row.note.as_str()));
         let right = WIDTH - if notes > 0 { notes + 12 } else { 12 };
-        let axis = self.axis(names + 10, right);
+        let axis = self.axis(names + 16, right);
         self.draw_axis(&brush, &axis)?;
         self.draw_key(&brush)?;
         for (place, row) in (0..).zip(self.rows) {

@@ -30,6 +30,11 @@ pub fn place(arm: &str) -> usize {
     place.unwrap_or(KNOWN.len())
 }
 
+/// Whether its workers read prompts and write answers alike, so that there is no split.
+pub fn has_no_split(arm: &str) -> bool {
+    [AGGREGATED, AGGREGATED_AT_BEST].contains(&arm)
+}
+
 pub fn short_name(arm: &str) -> &str {
     let known = KNOWN.iter().find(|(name, ..)| *name == arm);
     known.map_or(arm, |(_, short, _)| short)

@@ -232,7 +232,11 @@ pub fn close_look(cell: &CellResult, contest: &Contest) -> Table {
     let rows = arms.into_iter().map(|arm| {
         let mean = Figures::mean(&arm.runs);
         let triple = |times: [f64; 3]| Entry::from(times.map(three_digits).join(" / "));
-        let seconds = |millis: [f64; 3]| triple(millis.map(|millis| millis / 1000.0));
+        // Where no request is late there is nothing to say of how late.
+        let seconds = |millis: [f64; 3]| match millis[2] {
+            0.0 => NOTHING.into(),
+            _ => triple(millis.map(|millis| millis / 1000.0)),
+        };
         let share = |share: Option<f64>| {
             share.map_or(NOTHING.into(), |share| Entry::from(format!("{share:.3}")))
         };

@@ -1,11 +1,14 @@
 //! The verdict in three sentences: whether a ratio that follows the traffic beats one that stays, from where on, and
 //! where it loses.
 //!
-//! The rules are few. A cell is won or lost where the 95 % confidence interval of the difference to the best fixed split,
+//! A fourth sentence says where workers without a split beat both, if they do anywhere. The rules are few. A cell is won or lost where the 95 % confidence interval of the difference to the best fixed split,
 //! seed by seed, excludes 0. The first two sentences are about traffic that shifts and the router with all its measures,
 //! which is how it runs; the third is about everything that was run.
 
-use super::duels::{Duel, Outcome, Rival, Tally, duels};
+use super::{
+    arms::{AGGREGATED, AGGREGATED_AT_BEST},
+    duels::{Duel, Outcome, Rival, Tally, duels},
+};
 use crate::experiment::Results;
 
 /// As points: a hundredth of all requests.
@@ -24,11 +27,13 @@ pub fn verdict(parts: &[Results]) -> Vec<String> {
     let (Some(judged_tally), Some(all_tally)) = (Tally::of(&judged), Tally::of(&all)) else {
         return Vec::new();
     };
-    vec![
+    let mut sentences = vec![
         does_it_win(&judged, &judged_tally, parts),
         from_where_on(&judged),
         where_it_loses(&all_tally),
-    ]
+    ];
+    sentences.extend(without_a_split(parts));
+    sentences
 }
 
 /// What the question is about: shifting traffic, all measures. Where that was not run, what comes nearest.
@@ -43,6 +48,29 @@ fn judged<'a>(all: &[Duel<'a>]) -> Vec<Duel<'a>> {
         .iter()
         .filter(|duel| on_topic(duel) && (duel.has_both_measures() || !any_both));
     chosen.copied().collect()
+}
+
+/// That there may be a better way than any split is said where one was found.
+fn without_a_split(parts: &[Results]) -> Option<String> {
+    let better = [AGGREGATED, AGGREGATED_AT_BEST]
+        .into_iter()
+        .filter_map(|arm| {
+            let all = duels(parts, Rival::Arm(arm));
+            let tally = Tally::of(&judged(&all)).filter(|tally| tally.loses > 0)?;
+            Some(format!(
+                "as \"{arm}\" in {} of {} ({} points of all requests in the mean)",
+                tally.loses,
+                plural(tally.cells(), "cell"),
+                signed_points(-tally.mean)
+            ))
+        });
+    let better: Vec<_> = better.collect();
+    (!better.is_empty()).then(|| {
+        format!(
+            "Workers that do both, without any split, beat it on the same traffic: {}.",
+            better.join(", ")
+        )
+    })
 }
 
 fn does_it_win(judged: &[Duel], tally: &Tally, parts: &[Results]) -> String {

@@ -107,7 +107,7 @@ pub fn timelines(timelines: &[Timeline]) -> Vec<Figure> {
     let arms = timelines.iter().filter_map(|timeline| {
         Some(Figure {
             title: timeline.arm.clone(),
-            picture: drawn(timeline, &course(&timeline.points, most_queued))?,
+            picture: drawn(timeline, &course(timeline, most_queued))?,
         })
     });
     std::iter::once(traffic).chain(arms).collect()
@@ -162,30 +162,12 @@ fn traffic(points: &[Point]) -> Vec<Strip> {
     ]
 }
 
-fn course(points: &[Point], most_queued: u32) -> Vec<Strip> {
-    let workers = |point: &Point| point.prefill_workers + point.away + point.decode_workers;
-    let most = points.iter().map(workers).max().unwrap_or(0);
-    let band = |from: u32, to: u32| (to > from).then(|| (f64::from(from), f64::from(to)));
-    let split = Strip {
-        title: vec![
-            ("prefill".to_owned(), PREFILL),
-            ("away".to_owned(), Shade::Faint),
-            ("decode workers".to_owned(), DECODE),
-        ],
-        most: f64::from(most),
-        scale: Scale::Linear,
-        most_in_words: most.to_string(),
-        layers: vec![
-            layer(points, PREFILL, Fill::Solid, |point| {
-                band(0, point.prefill_workers)
-            }),
-            layer(points, Shade::Faint, Fill::Faint, |point| {
-                band(point.prefill_workers, point.prefill_workers + point.away)
-            }),
-            layer(points, DECODE, Fill::Solid, |point| {
-                band(point.prefill_workers + point.away, workers(point))
-            }),
-        ],
+fn course(timeline: &Timeline, most_queued: u32) -> Vec<Strip> {
+    let points = &timeline.points;
+    let workers = if arms::has_no_split(&timeline.arm) {
+        undivided(points)
+    } else {
+        split(points)
     };
     let queue = Strip {
         title: vec![("waiting for a first token, logarithmic".to_owned(), QUEUE)],
@@ -208,7 +190,54 @@ fn course(points: &[Point], most_queued: u32) -> Vec<Strip> {
             layer(points, IN_TIME, Fill::Outline, good),
         ],
     };
-    vec![split, queue, in_time]
+    vec![workers, queue, in_time]
+}
+
+fn split(points: &[Point]) -> Strip {
+    let workers = |point: &Point| point.prefill_workers + point.away + point.decode_workers;
+    let most = points.iter().map(workers).max().unwrap_or(0);
+    let away_from = |point: &Point| point.prefill_workers;
+    let decode_from = |point: &Point| point.prefill_workers + point.away;
+    Strip {
+        title: vec![
+            ("prefill".to_owned(), PREFILL),
+            ("away".to_owned(), Shade::Faint),
+            ("decode workers".to_owned(), DECODE),
+        ],
+        most: f64::from(most),
+        scale: Scale::Linear,
+        most_in_words: most.to_string(),
+        layers: vec![
+            layer(points, PREFILL, Fill::Solid, |point| {
+                band(0, away_from(point))
+            }),
+            layer(points, Shade::Faint, Fill::Faint, |point| {
+                band(away_from(point), decode_from(point))
+            }),
+            layer(points, DECODE, Fill::Solid, |point| {
+                band(decode_from(point), workers(point))
+            }),
+        ],
+    }
+}
+
+/// Each worker counts as one of either role.
+fn undivided(points: &[Point]) -> Strip {
+    let most = points.iter().map(|point| point.prefill_workers).max();
+    let most = most.unwrap_or(0);
+    Strip {
+        title: vec![("workers that do both".to_owned(), Shade::Faint)],
+        most: f64::from(most),
+        scale: Scale::Linear,
+        most_in_words: most.to_string(),
+        layers: vec![layer(points, Shade::Faint, Fill::Solid, |point| {
+            band(0, point.prefill_workers)
+        })],
+    }
+}
+
+fn band(from: u32, to: u32) -> Option<(f64, f64)> {
+    (to > from).then(|| (f64::from(from), f64::from(to)))
 }
 
 fn in_thousands(number: f64) -> String {

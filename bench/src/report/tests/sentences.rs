@@ -101,6 +101,30 @@ fn shifting_traffic_with_all_measures_decides_and_the_worst_is_looked_for_everyw
 }
 
 #[test]
+fn workers_without_a_split_are_named_where_they_win() {
+    for (aggregated, expected) in [
+        (BEHIND, None),
+        (
+            [0.98, 0.99, 0.99],
+            Some("as \"aggregated, at best\" in 1 of 1 cell (+7.3 points"),
+        ),
+    ] {
+        let arms = [
+            FIXED,
+            ("controller", AHEAD),
+            ("aggregated, at best", aggregated),
+        ];
+        let sentences = verdict(&[results(vec![cell(300, 0.8, 30, contest(&arms))])]);
+        assert_eq!(sentences.len(), if expected.is_some() { 4 } else { 3 });
+        let last = sentences.last().unwrap();
+        assert!(
+            last.contains(expected.unwrap_or("nowhere behind")),
+            "{last}"
+        );
+    }
+}
+
+#[test]
 fn without_results_there_is_no_verdict() {
     assert!(verdict(&[]).is_empty());
     assert!(verdict(&[results(Vec::new())]).is_empty());
