@@ -21,8 +21,8 @@ pub struct Cell {
     /// How long a worker is away when its role changes, after its drain.
     pub dark: Duration,
     pub arms: Vec<Arm>,
-    /// Whether the first few seeds are enough: where nothing is to be learnt from more.
-    pub few_seeds: bool,
+    /// No more than so many of the seeds: where nothing is to be learnt from more.
+    pub most_seeds: usize,
 }
 
 impl Cell {
@@ -59,7 +59,12 @@ impl Cell {
             | Planning::Oracle
             | Planning::Aggregated(_) => false,
         };
-        number < FEW_SEEDS || (!self.few_seeds && is_compared && arm.measures == Measures::BOTH)
+        let most = if is_compared && arm.measures == Measures::BOTH {
+            self.most_seeds
+        } else {
+            self.most_seeds.min(FEW_SEEDS)
+        };
+        number < most
     }
 }
 
@@ -130,8 +135,10 @@ const USERS: [f64; 4] = [4.0, 6.0, 8.0, 10.0];
 /// Clients of the study's runs.
 const CLIENTS: [f64; 3] = [32.0, 64.0, 128.0];
 
-/// Enough for an interval where arms differ by far, or traffic hardly differs by seed.
+/// Enough for an interval where arms differ by far.
 const FEW_SEEDS: usize = 5;
+/// And where traffic hardly differs by seed.
+const FEWEST_SEEDS: usize = 3;
 
 const fn kind(prompt: u32, output: u32) -> Kind {
     Kind { prompt, output }
@@ -158,7 +165,7 @@ impl Grid {
     /// Two cells, a few seconds: that everything still runs.
     pub fn quick(seeds: &[u64]) -> Self {
         let traffic = [Traffic::Phases { seconds: 300 }];
-        let mut cells = cells(&traffic, &[MEASURED_APART], &[2, 30], true, |_| {
+        let mut cells = cells(&traffic, &[MEASURED_APART], &[2, 30], FEW_SEEDS, |_| {
             Arm::all_with(Measures::BOTH)
         });
         cells.retain(|cell| cell.engine == Engine::Calibrated);
@@ -172,43 +179,53 @@ impl Grid {
 
 fn shifting() -> Vec<Cell> {
     let traffic = PHASE_SECONDS.map(|seconds| Traffic::Phases { seconds });
-    let mut cells = cells(&traffic, &SHIFTING_LOADS, &DARK_SECONDS, false, |load| {
-        if load.total_cmp(&MEASURED_APART).is_ne() {
-            return Arm::with_bounds();
-        }
-        let apart = Measures::ALL.iter().filter(|used| **used != Measures::BOTH);
-        let mut arms: Vec<_> = apart.copied().flat_map(Arm::all_with).collect();
-        arms.extend(Arm::all_of_them());
-        arms
-    });
+    let mut cells = cells(
+        &traffic,
+        &SHIFTING_LOADS,
+        &DARK_SECONDS,
+        usize::MAX,
+        |load| {
+            if load.total_cmp(&MEASURED_APART).is_ne() {
+                return Arm::with_bounds();
+            }
+            let apart = Measures::ALL.iter().filter(|used| **used != Measures::BOTH);
+            let mut arms: Vec<_> = apart.copied().flat_map(Arm::all_with).collect();
+            arms.extend(Arm::all_of_them());
+            arms
+        },
+    );
     for cell in &mut cells {
         // There is nothing to gain at this load, whatever the seed.
-        cell.few_seeds = cell.load < MEASURED_APART;
+        if cell.load < MEASURED_APART {
+            cell.most_seeds = FEW_SEEDS;
+        }
     }
     cells
 }
 
 fn loads() -> Vec<Cell> {
     let traffic = [Traffic::Phases { seconds: 300 }];
-    cells(&traffic, &LOADS, &[30], true, |_| Arm::with_bounds())
+    cells(&traffic, &LOADS, &[30], FEW_SEEDS, |_| Arm::with_bounds())
 }
 
 fn steady() -> Vec<Cell> {
     let traffic = KINDS.map(Traffic::Steady);
-    cells(&traffic, &STEADY_LOADS, &[30], true, |_| Arm::with_bounds())
+    cells(&traffic, &STEADY_LOADS, &[30], FEWEST_SEEDS, |_| {
+        Arm::with_bounds()
+    })
 }
 
 fn varied() -> Vec<Cell> {
     let mut traffic = Shape::ALL.map(Traffic::Shaped).to_vec();
     traffic.push(Traffic::Failing { seconds: 300 });
-    cells(&traffic, &[MEASURED_APART], &[30], true, |_| {
+    cells(&traffic, &[MEASURED_APART], &[30], FEW_SEEDS, |_| {
         Arm::with_bounds()
     })
 }
 
 fn recorded(trace: &Path) -> Vec<Cell> {
     let traffic = [Traffic::Recorded(trace.to_owned())];
-    cells(&traffic, &USERS, &DARK_SECONDS, true, |_| {
+    cells(&traffic, &USERS, &DARK_SECONDS, FEWEST_SEEDS, |_| {
         Arm::with_bounds()
     })
 }
@@ -223,7 +240,7 @@ fn study() -> Vec<Cell> {
         })
     });
     let traffic: Vec<_> = runs.map(Traffic::Study).collect();
-    cells(&traffic, &CLIENTS, &[30], true, |_| {
+    cells(&traffic, &CLIENTS, &[30], FEWEST_SEEDS, |_| {
         let measures = [Measures::NONE, Measures::BOTH];
         measures
             .into_iter()
@@ -236,7 +253,7 @@ fn cells(
     traffic: &[Traffic],
     loads: &[f64],
     dark_seconds: &[u64],
-    few_seeds: bool,
+    most_seeds: usize,
     arms: impl Fn(f64) -> Vec<Arm>,
 ) -> Vec<Cell> {
     let mut cells = Vec::new();
@@ -249,7 +266,7 @@ fn cells(
                     load,
                     dark: Duration::from_secs(*seconds),
                     arms: arms(load),
-                    few_seeds,
+                    most_seeds,
                 }));
             }
         }

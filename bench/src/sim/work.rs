@@ -13,15 +13,16 @@ use super::world::{World, seconds};
 impl World<'_> {
     /// Begins what can begin at the workers that were touched.
     pub(super) fn start_work(&mut self) {
-        self.touched.sort_unstable();
-        self.touched.dedup();
-        for position in std::mem::take(&mut self.touched) {
-            self.touched.push(position);
-            self.give_space(position);
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for position in &touched {
+            self.give_space(*position);
         }
-        self.touched.sort_unstable();
-        self.touched.dedup();
-        for position in std::mem::take(&mut self.touched) {
+        touched.append(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for position in touched.drain(..) {
             if self.workers[position].role == Role::Regular {
                 self.begin_mixed_step(position);
                 continue;
@@ -49,6 +50,8 @@ impl World<'_> {
                 self.agenda.add(now.after(took), stepped);
             }
         }
+        // Its memory is used again: this is done at every moment.
+        self.touched = touched;
     }
 
     /// Prompts for which decode has space now go to their prefill workers.
