@@ -9,7 +9,7 @@ use crate::report::{document, markdown::markdown};
 fn a_report_in_markdown() {
     let mut directory = directory(won_and_lost());
     directory.timelines.clear();
-    let expected = expect![[r#"
+    let expected = expect![[r"
         # Fixed and dynamic prefill/decode ratios
 
         - **On traffic that shifts (simulated), a ratio that follows the traffic beats the best fixed ratio, which nobody knows in advance, in 1 of 2 cells, loses in 1 and is level in 0: +8.3 points of all requests served in time in the mean, +20.3 at best.**
@@ -54,6 +54,6 @@ fn a_report_in_markdown() {
         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
         | phases of 5 min, 0.8, 30 s | 0.710 | 0.510 | 0.740 | **0.913** | 0.960 | ▲ +20.3 ±1.4 | ▲ +17.3 ±5.2 | +4.7 ±1.4 | 4.0 |
         | phases of 2 min, 0.8, 90 s | **0.710** | 0.510 | 0.610 | 0.673 | 0.760 | ▼ -3.7 ±1.4 | ▲ +6.3 ±3.8 | +8.7 ±3.8 | 4.0 |
-    "#]];
+    "]];
     expected.assert_eq(&markdown(&document(&directory, None)));
 }

@@ -5,8 +5,10 @@ use crate::report::verdict::verdict;
 
 const FIXED: Attained = ("2P2D", [0.70, 0.72, 0.71]);
 
-/// A cell for each (phase seconds, seconds away, the controller's attainment).
-fn sentences(cells: &[(u32, u64, [f64; 3])]) -> Vec<String> {
+/// A cell: phase seconds, seconds away, the controller's attainment.
+type Fought = (u32, u64, [f64; 3]);
+
+fn sentences(cells: &[Fought]) -> Vec<String> {
     let cells = cells.iter().map(|(phase_seconds, dark_s, attained)| {
         let arms = [FIXED, ("controller", *attained)];
         cell(*phase_seconds, 0.8, *dark_s, contest(&arms))
@@ -20,7 +22,7 @@ const BEHIND: [f64; 3] = [0.66, 0.69, 0.67];
 
 #[test]
 fn a_verdict_is_three_sentences_that_say_what_the_figures_say() {
-    let table: &[(&[(u32, u64, [f64; 3])], [&str; 3])] = &[
+    let table: &[(&[Fought], [&str; 3])] = &[
         (
             &[(300, 30, AHEAD), (120, 2, AHEAD), (600, 90, AHEAD)],
             [
