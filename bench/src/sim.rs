@@ -6,7 +6,7 @@
 //! What is simulated: a request is paired with a prefill and a decode worker when it is dispatched. The prefill worker
 //! takes waiting prompts into batches and sends their KV, one request's at a time. The first token comes with the KV;
 //! from the next step on the decode worker gives each of its sequences a token a step, as long as its KV pool and its
-//! largest batch have room. Or workers do both ([`mixed`]). What isn't: networks, tokenizers, the router's own time (microseconds), and the text of
+//! largest batch have room. Or workers do both (`sim/mixed.rs`). What isn't: networks, tokenizers, the router's own time (microseconds), and the text of
 //! prompts, so that policies which look at it see empty ones.
 
 mod arrivals;

@@ -1,8 +1,6 @@
 //! The experiment at the size that every build can afford.
 
-use pd_bench::experiment::{
-    Arm, Grid, Measures, Planning, Report, Results, Store, csv, run, timeline::Timeline,
-};
+use pd_bench::experiment::{Arm, Grid, Measures, Planning, Report, Results, Store, csv, run};
 use pd_bench::scenario::Progress;
 
 #[test]
@@ -10,7 +8,7 @@ fn the_controller_beats_what_it_is_held_against_where_the_mix_shifts() {
     let folder = std::env::temp_dir().join(format!("pd-bench-experiment-{}", std::process::id()));
     let store = Store::open(folder.clone(), true).unwrap();
     let mut grid = Grid::quick(&[101]);
-    grid.cells.remove(0);
+    grid.cells.truncate(1);
     grid.cells[0].arms.push(Arm {
         planning: Planning::Advise,
         measures: Measures::BOTH,
@@ -36,16 +34,6 @@ fn the_controller_beats_what_it_is_held_against_where_the_mix_shifts() {
     let back: Results = serde_json::from_str(&results.to_json()).unwrap();
     assert_eq!(back.to_json(), results.to_json());
     assert!(Report(&back).to_string().starts_with("Simulated."));
-    let arms: Vec<_> = done.timelines.iter().map(|one| one.arm.as_str()).collect();
-    assert_eq!(
-        arms.len(),
-        6,
-        "the cell that is looked at closely: {arms:?}"
-    );
-    for timeline in &done.timelines {
-        let back: Timeline = serde_json::from_str(&timeline.to_json()).unwrap();
-        assert_eq!(&back, timeline);
-    }
 
     // An experiment that goes on where it was has the same results, from what was kept.
     let kept = std::fs::read_dir(&folder).unwrap().count();

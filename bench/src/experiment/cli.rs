@@ -30,7 +30,7 @@ pub struct ExperimentArgs {
     /// Two cells and few seeds, in seconds: that everything still runs
     #[arg(long)]
     quick: bool,
-    /// Seeds; five of them at most where arms differ by far or traffic hardly differs [default: 20, or 3 if quick]
+    /// Seeds; three to five of them at most where arms differ by far or traffic hardly does [default: 20, or 3 if quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     seeds: Option<u64>,
     /// The first seed

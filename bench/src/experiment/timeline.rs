@@ -184,5 +184,7 @@ mod tests {
             assert!((point.prompt_tokens_per_s - 100.0).abs() < 1e-9);
             assert_eq!((point.good_share, point.queued), (Some(1.0), 0));
         }
+        let json = serde_json::to_string(&points).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Point>>(&json).unwrap(), points);
     }
 }
