@@ -101,8 +101,8 @@ fn attainment_of(cell: &CellResult) -> Option<Figure> {
                 shade: arms::shade(&arm.arm),
             };
             let whisker = Mark::Whisker {
-                from: (estimate.mean - estimate.half_width).max(0.0),
-                to: (estimate.mean + estimate.half_width).min(1.0),
+                from: (estimate.mean - estimate.half_width).clamp(0.0, 1.0),
+                to: (estimate.mean + estimate.half_width).clamp(0.0, 1.0),
             };
             RowOfMarks {
                 name: arms::short_name(&arm.arm).to_owned(),

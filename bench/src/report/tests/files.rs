@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::report::{DirectoryError, document, html::html, markdown::markdown};
+use crate::report::{DirectoryError, document, html::html, markdown::markdown, pictures};
 
 /// A directory of this test's own, gone when it is dropped.
 struct Folder(PathBuf);
@@ -125,4 +125,23 @@ fn results_without_an_oracle_make_a_page_without_regret() {
         }
     }
     assert!(!regret_in(without));
+}
+
+#[test]
+fn one_seed_has_bars_without_intervals() {
+    const INTERVAL: &str = "stroke=\"var(--plot-ink)\"";
+    let intervals = |results: &Results| {
+        let (_, figures) = pictures::attainment(std::slice::from_ref(results)).unwrap();
+        let bodies = figures.iter().map(|figure| &figure.picture.body);
+        bodies
+            .map(|body| body.matches(INTERVAL).count())
+            .sum::<usize>()
+    };
+    let mut results = won_and_lost();
+    assert_eq!(intervals(&results), 2 * 5);
+    let contests = results.cells.iter_mut().flat_map(|cell| &mut cell.contests);
+    for arm in contests.flat_map(|contest| &mut contest.arms) {
+        arm.attainment = Estimate::of(&[arm.attainment.mean]);
+    }
+    assert_eq!(intervals(&results), 0);
 }
