@@ -165,7 +165,7 @@ impl App {
                 .map_err(StartError::Log)?;
             tasks.spawn(control::ratio::run(controller, background.clone()));
         }
-        let live = Live::new(Arc::clone(&registry), telemetry, Arc::clone(&config), clock);
+        let live = Live::new(&registry, telemetry, steering.clone(), &config, clock);
         tasks.spawn(live.clone().run(background.clone()));
 
         let admin = AdminState {

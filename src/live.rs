@@ -25,11 +25,12 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::auth;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
+use crate::control::ratio::Steering;
 use crate::error::error_response;
 use crate::telemetry::Telemetry;
 use crate::workers::WorkerRegistry;
 
-use frame::{Entry, Frame, Message, Point};
+use frame::{Entry, Frame, Look, Message, Point};
 use samples::Samples;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -50,6 +51,8 @@ pub struct Live(Arc<Inner>);
 struct Inner {
     registry: Arc<WorkerRegistry>,
     telemetry: Arc<Telemetry>,
+    /// Where the ratio controller runs.
+    steering: Option<Arc<Steering>>,
     config: Arc<Config>,
     clock: Clock,
     history: Mutex<VecDeque<Point>>,
@@ -61,15 +64,17 @@ struct Inner {
 
 impl Live {
     pub fn new(
-        registry: Arc<WorkerRegistry>,
+        registry: &Arc<WorkerRegistry>,
         telemetry: Arc<Telemetry>,
-        config: Arc<Config>,
+        steering: Option<Arc<Steering>>,
+        config: &Arc<Config>,
         clock: Clock,
     ) -> Self {
         Self(Arc::new(Inner {
-            registry,
+            registry: Arc::clone(registry),
             telemetry,
-            config,
+            steering,
+            config: Arc::clone(config),
             clock,
             history: Mutex::default(),
             newest: watch::Sender::new(None),
@@ -101,15 +106,20 @@ impl Live {
         let Inner {
             registry,
             telemetry,
+            steering,
             config,
             clock,
             ..
         } = &*self.0;
-        let now = clock.now();
-        let set = registry.snapshot();
-        samples.take(now, &set, telemetry);
-        let paired = config.fleet.mode == Mode::Pd;
-        let frame = Frame::of(now, clock, &set, telemetry, samples, paired);
+        let look = Look {
+            now: clock.now(),
+            clock,
+            set: &registry.snapshot(),
+            telemetry,
+            steering: steering.as_deref(),
+        };
+        samples.take(look.now, look.set, telemetry);
+        let frame = Frame::of(&look, samples, config.fleet.mode == Mode::Pd);
         {
             let mut history = self.0.history.lock();
             if history.len() == HISTORY {
@@ -229,6 +239,9 @@ mod tests {
     use http::Request;
     use http_body_util::BodyExt as _;
     use policies::lifecycle::WorkerEvent;
+    use policies::model::WorkerModel;
+    use policies::ratio::journal::Head;
+    use policies::ratio::{GuardrailSettings, PlannerSettings};
     use policies::worker::Role;
     use serde_json::Value;
     use tower::ServiceExt as _;
@@ -240,6 +253,7 @@ mod tests {
     struct Rig {
         live: Live,
         registry: Arc<WorkerRegistry>,
+        steering: Arc<Steering>,
         _looking: tokio::task::JoinSet<()>,
     }
 
@@ -258,12 +272,25 @@ mod tests {
         }));
         let url = WorkerUrl::parse("http://p:1").unwrap();
         registry.add(&WorkerSpec::new(url, Role::Prefill)).unwrap();
-        let live = Live::new(Arc::clone(&registry), telemetry, Arc::new(config), clock);
+        let steering = Arc::new(Steering::new(Head {
+            model: WorkerModel::default(),
+            itl_seconds: 0.025,
+            planner: PlannerSettings::Fixed,
+            guardrails: GuardrailSettings::default(),
+        }));
+        let live = Live::new(
+            &registry,
+            telemetry,
+            Some(Arc::clone(&steering)),
+            &Arc::new(config),
+            clock,
+        );
         let mut looking = tokio::task::JoinSet::new();
         looking.spawn(live.clone().run(CancellationToken::new()));
         Rig {
             live,
             registry,
+            steering,
             _looking: looking,
         }
     }
@@ -310,6 +337,27 @@ mod tests {
         assert_eq!(third["entries"].as_array().unwrap().len(), 0, "nothing new");
         let passed = third["at"].as_f64().unwrap() - second["at"].as_f64().unwrap();
         assert!((passed - 1.0).abs() < 0.01, "{passed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_says_since_when_an_operator_has_pinned_the_split() {
+        let rig = rig(|_| {});
+        let mut body = open(&rig.live).await.into_body();
+        next(&mut body).await.unwrap();
+        let (_, automatic) = next(&mut body).await.unwrap();
+        assert_eq!(automatic["controller"]["mode"], "automatic");
+        assert_eq!(automatic["controller"]["pinned"], Value::Null);
+        rig.steering
+            .pin(rig.live.0.clock.now(), "3P1D".parse().ok());
+        let pinned_at = automatic["at"].as_f64().unwrap();
+        for _ in 0..3 {
+            let (_, frame) = next(&mut body).await.unwrap();
+            let controller = &frame["controller"];
+            assert_eq!(controller["mode"], "pinned");
+            assert_eq!(controller["pinned"]["split"], "3P1D");
+            let since = controller["pinned"]["since"].as_f64().unwrap();
+            assert!((since - pinned_at).abs() < 0.01, "{since}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

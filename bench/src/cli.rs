@@ -12,6 +12,7 @@ use crate::{
     load::LoadError,
     model_file,
     replay::{ReplayArgs, ReplayError},
+    report::cli::{ReportArgs, ReportError},
     role_changes::{RoleChangesArgs, RunError},
     scenario::{ScenarioError, cli::SimArgs},
     serve::{self, Served, StartError},
@@ -48,6 +49,8 @@ pub enum Command {
     Sim(SimArgs),
     /// Compare planners of the ratio on the same requests
     Experiment(ExperimentArgs),
+    /// Make a page of what an experiment found
+    Report(ReportArgs),
     /// Find the split for recorded traffic, and what moving workers could add
     WhatIf(WhatIfArgs),
     /// Simulate the published study's runs beside what it measured
@@ -69,6 +72,7 @@ pub enum CliError {
     Measure(MeasureError),
     Scenario(ScenarioError),
     Experiment(ExperimentError),
+    Report(ReportError),
     WhatIf(WhatIfError),
     SeedTable(SeedTableError),
     Fit(FitError),
@@ -85,6 +89,7 @@ impl fmt::Display for CliError {
             Self::Measure(error) => error.fmt(f),
             Self::Scenario(error) => error.fmt(f),
             Self::Experiment(error) => error.fmt(f),
+            Self::Report(error) => error.fmt(f),
             Self::WhatIf(error) => error.fmt(f),
             Self::SeedTable(error) => error.fmt(f),
             Self::Fit(error) => error.fmt(f),

@@ -12,6 +12,7 @@ pub mod load;
 pub mod model_file;
 pub mod plot;
 pub mod replay;
+pub mod report;
 pub mod role_changes;
 pub mod router;
 pub mod scenario;

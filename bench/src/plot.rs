@@ -1,11 +1,18 @@
-//! Pictures: grouped bars and lines, each as an SVG for documents and a PNG for everything else.
+//! Pictures: grouped bars and lines as files, each as an SVG for documents and a PNG for everything else; curves, rows
+//! and strips to stand in a page.
 //!
 //! Both files come from one drawing, so that they can't disagree. The font is in the binary: a picture looks the same
 //! on a machine without fonts, and a text's width is known before it is drawn.
 
+mod axis;
 mod bars;
+mod brush;
 mod canvas;
+mod curves;
+mod inline;
 mod lines;
+mod rows;
+mod strips;
 
 use std::{
     fmt,
@@ -20,6 +27,14 @@ use plotters::{
 };
 
 use self::{bars::Bars, lines::Lines};
+
+pub use self::{
+    axis::Scale,
+    curves::{Curve, Curves},
+    inline::{Inline, Shade},
+    rows::{Key, Mark, RowOfMarks, Rows},
+    strips::{Fill, Layer, Strip, Strips},
+};
 
 /// Pixels; the SVG scales from there.
 const SIZE: (u32, u32) = (1400, 720);

@@ -44,21 +44,15 @@ fn shown(state: &AdminState) -> Value {
         });
     };
     let (now, standing, head) = (state.clock.now(), steering.standing(), steering.head());
-    let controller = if standing.pinned.is_some() {
-        "pinned"
-    } else if head.guardrails.advise_only {
-        "dry_run"
-    } else {
-        AUTOMATIC
-    };
     let since = |at: Timestamp| now.since(at).as_secs_f64();
     let cooldown = standing.ended.map_or(0.0, |ended| {
         (head.guardrails.cooldown.as_secs_f64() - since(ended)).max(0.0)
     });
     let mut answer = json!({
-        "controller": controller,
+        "controller": steering.mode(&standing).as_str(),
         "split": split.to_string(),
-        "pinned": standing.pinned.map(|split| split.to_string()),
+        "pinned": standing.pinned.map(|pin| pin.split.to_string()),
+        "pinned_seconds": standing.pinned.map(|pin| since(pin.since)),
         "moving": moving(&standing, now),
         "cooldown_seconds": cooldown,
         "moves_last_hour": standing.begun.iter().filter(|at| since(**at) <= 3600.0).count(),
@@ -148,7 +142,7 @@ pub(super) async fn steer(State(state): State<AdminState>, body: Bytes) -> Respo
         }
         Some(split)
     };
-    steering.pin(pinned);
+    steering.pin(state.clock.now(), pinned);
     tracing::info!(split = wish.split, "an operator steers the ratio");
     Json(shown(&state)).into_response()
 }
@@ -258,7 +252,14 @@ mod tests {
             .await;
         assert_eq!(pinned.status, StatusCode::OK);
         assert_eq!(pinned.json()["controller"], "pinned");
-        assert_eq!(steering.standing().pinned, "1P2D".parse().ok());
+        let pin = steering.standing().pinned.unwrap();
+        assert_eq!(pin.split.to_string(), "1P2D");
+        steering.pin(rig.state.clock.now(), Some(pin.split));
+        assert_eq!(
+            steering.standing().pinned,
+            Some(pin),
+            "since the first time"
+        );
         let released = rig
             .call(Method::POST, "/ratio", r#"{"split":"Automatic"}"#)
             .await;

@@ -27,7 +27,7 @@ use crate::telemetry::journal::{Event, Kind};
 use crate::telemetry::{LineLog, Telemetry};
 use crate::workers::{Worker, WorkerSet};
 
-pub use steering::{FailedMove, Moving, Standing, Steering};
+pub use steering::{FailedMove, Moving, Pin, Standing, Steering, SteeringMode};
 
 const TICK: Duration = Duration::from_secs(1);
 
@@ -111,7 +111,7 @@ impl Tick {
             queued_prompt_tokens: self.ratio.telemetry.queued.prompt_tokens(),
             moving: self.moves.len() >= self.ratio.mover.settings.max_at_once,
             movable: self.means.movable(set),
-            pinned: standing.pinned,
+            pinned: standing.pinned.map(|pin| pin.split),
             since_failed_move: failed.map(|failed| now.since(failed.at)),
             away: standing.away.or_else(|| self.means.usual()),
             ..self.observer.observe(now, set, &self.ratio.telemetry)
@@ -322,6 +322,10 @@ mod tests {
             }
         }
 
+        fn pin(&self, split: Option<Split>) {
+            self.steering.pin(self.bench.fleet.clock.now(), split);
+        }
+
         fn split(&self) -> String {
             let set = self.bench.fleet.registry.snapshot();
             let split = Split {
@@ -416,7 +420,7 @@ mod tests {
         let mut rig = Rig::new(&switchable());
         rig.bench.elapse(3.5).await;
         for (pinned, moves) in [("1P3D", 1), ("3P1D", 3), ("2P2D", 4)] {
-            rig.steering.pin(pinned.parse().ok());
+            rig.pin(pinned.parse().ok());
             rig.bench.elapse(10.0).await;
             assert_eq!((&*rig.split(), rig.reason()), (pinned, Reason::Pinned));
             assert_eq!(rig.steering.standing().begun.len(), moves);
@@ -433,7 +437,7 @@ mod tests {
     async fn what_nobody_can_move_is_advised_and_a_move_that_fails_is_told() {
         let plain = StandIn::default().with("/server_info", Reply::json("{}"));
         let mut rig = Rig::new(&plain);
-        rig.steering.pin("3P1D".parse().ok());
+        rig.pin("3P1D".parse().ok());
         rig.bench.elapse(5.5).await;
         let plan = rig.steering.latest().unwrap().plan;
         assert_eq!((plan.action, &*rig.split()), (Action::Advise, "2P2D"));
@@ -444,9 +448,9 @@ mod tests {
         let refuses = switchable().with("/pd_role_switch", Reply::json(refusing));
         let mut rig = Rig::new(&refuses);
         rig.bench.elapse(2.5).await;
-        rig.steering.pin("3P1D".parse().ok());
+        rig.pin("3P1D".parse().ok());
         rig.bench.elapse(1.0).await;
-        rig.steering.pin(None);
+        rig.pin(None);
         rig.bench.elapse(3.0).await;
         let failed = rig.steering.standing().failed.unwrap();
         assert!(

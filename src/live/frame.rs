@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::samples::Samples;
 use crate::clock::Clock;
+use crate::control::ratio::Steering;
 use crate::telemetry::journal::{self, Kind};
 use crate::telemetry::{Slo, Telemetry};
 use crate::workers::{FleetLatencies, Latencies, LoadReport, Member, WorkerSet};
@@ -18,6 +19,16 @@ pub(super) struct Message<'a> {
     #[serde(flatten)]
     pub(super) frame: &'a Frame,
     pub(super) entries: Vec<Entry>,
+}
+
+/// What is looked at, and when.
+pub(super) struct Look<'a> {
+    pub(super) now: Timestamp,
+    pub(super) clock: &'a Clock,
+    pub(super) set: &'a WorkerSet,
+    pub(super) telemetry: &'a Telemetry,
+    /// Where the ratio controller runs.
+    pub(super) steering: Option<&'a Steering>,
 }
 
 #[derive(Serialize)]
@@ -53,11 +64,21 @@ pub(super) struct Point {
 #[derive(Serialize)]
 struct Controller {
     state: &'static str,
+    /// Who moves workers; `null` without the ratio controller.
+    mode: Option<&'static str>,
+    pinned: Option<Pinned>,
     target: Option<Split>,
     reason: Option<&'static str>,
     prefill_utilisation: Option<f64>,
     decode_utilisation: Option<f64>,
     predicted_itl_ms: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Pinned {
+    split: String,
+    /// Seconds since 1970.
+    since: f64,
 }
 
 #[derive(Serialize)]
@@ -155,27 +176,22 @@ impl Entry {
 }
 
 impl Frame {
-    pub(super) fn of(
-        now: Timestamp,
-        clock: &Clock,
-        set: &WorkerSet,
-        telemetry: &Telemetry,
-        samples: &Samples,
-        paired: bool,
-    ) -> Self {
-        let workers: Vec<_> = set
+    pub(super) fn of(look: &Look, samples: &Samples, paired: bool) -> Self {
+        let (now, telemetry) = (look.now, look.telemetry);
+        let workers: Vec<_> = look
+            .set
             .members()
             .iter()
             .map(|member| Worker::of(member, now, samples))
             .collect();
         Self {
-            at: clock.unix_seconds(now),
+            at: look.clock.unix_seconds(now),
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: now.since(Timestamp::ZERO).as_secs_f64(),
             mode: if paired { "pd" } else { "regular" },
-            controller: Controller::of(telemetry.plan.load().as_deref()),
+            controller: Controller::of(look),
             slo: Targets::of(telemetry.slo),
-            fleet: Fleet::of(now, set, telemetry, samples, &workers),
+            fleet: Fleet::of(now, look.set, telemetry, samples, &workers),
             workers,
         }
     }
@@ -200,11 +216,21 @@ impl Frame {
 }
 
 impl Controller {
-    fn of(plan: Option<&Plan>) -> Self {
+    fn of(look: &Look) -> Self {
+        let plan = look.telemetry.plan.load();
+        let plan = plan.as_deref();
+        let standing = look.steering.map(Steering::standing);
+        let mode = look.steering.zip(standing.as_ref());
+        let pinned = standing.as_ref().and_then(|standing| standing.pinned);
         let state = plan.map_or(ControllerState::Off, Plan::state);
         let predicted = plan.and_then(|plan| plan.predicted);
         Self {
             state: state.as_str(),
+            mode: mode.map(|(steering, standing)| steering.mode(standing).as_str()),
+            pinned: pinned.map(|pin| Pinned {
+                split: pin.split.to_string(),
+                since: look.clock.unix_seconds(pin.since),
+            }),
             target: plan.map(|plan| Split {
                 prefill: plan.target.prefill,
                 decode: plan.target.decode,

@@ -129,6 +129,8 @@ def main() -> int:
         rig.make_a_mistake()
         prometheus = Prometheus(rig.prometheus_port)
         substitute = substitution(rig, prometheus)
+        # After Prometheus has seen the router: a rate is made of what changes between two looks.
+        rig.change_a_role()
         checks = every_check(Evaluation(prometheus, substitute))
         answers = ask_until_all_is_well(checks)
         return report(checks, answers, rule_troubles(prometheus))

@@ -1,6 +1,7 @@
 """The processes of the live test: simulated workers, the router in front of them, load on it, Prometheus beside it."""
 
 import http.client
+import json
 import os
 import shlex
 import socket
@@ -56,7 +57,8 @@ class Rig:
     def start_fleet(self) -> None:
         flags = [f"--fault={fault}" for fault in FAULTS]
         ports = ["--first-port", self.first_worker, "--first-bootstrap-port", self.first_worker + WORKERS]
-        log = self._start("fleet", PD_BENCH, "simulated-fleet", "--time-scale", "0.5", *ports, *flags)
+        pace = ["--time-scale", "0.5", "--enable-pd-role-switch"]
+        log = self._start("fleet", PD_BENCH, "simulated-fleet", *pace, *ports, *flags)
         until("the fleet says how to start a router", lambda: "adaptive-router" in log.read_text())
         self._router_flags = shlex.split(log.read_text().splitlines()[-1])[1:]
 
@@ -92,6 +94,18 @@ class Rig:
         """More at once than the places and the queue hold."""
         command = [*self._load(), "--concurrency", BURST, "--requests", 2 * BURST]
         subprocess.run([str(part) for part in command], capture_output=True, timeout=LIMIT_S, check=False)
+
+    def change_a_role(self) -> None:
+        """Pins another split, as an operator would, and leaves it to the controller again once it is there."""
+        self._ratio("1P3D")
+        until("a worker has changed its role", lambda: self._ratio()["split"] == "1P3D")
+        self._ratio("automatic")
+
+    def _ratio(self, split: str | None = None) -> dict:
+        body = json.dumps({"split": split}).encode() if split else None
+        request = urllib.request.Request(f"http://127.0.0.1:{self.router_port}/ratio", data=body, headers=JSON)
+        with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
+            return json.load(answer)
 
     def hang_up(self) -> None:
         """Asks for a long stream and is gone once it has begun."""

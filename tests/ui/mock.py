@@ -61,7 +61,8 @@ class Mock:
     def __init__(self, page, headers, workers):
         self.page, self.page_headers = page, headers
         self.workers = workers
-        self.controller = {"state": "holding", "target": {"prefill": 2, "decode": 2}, "reason": "fixed_ratio",
+        self.controller = {"state": "holding", "mode": "automatic", "pinned": None,
+                           "target": {"prefill": 2, "decode": 2}, "reason": "fixed_ratio",
                            "prefill_utilisation": 0.41, "decode_utilisation": 0.63, "predicted_itl_ms": 12.4}
         self.key = None
         self.busy = True

@@ -74,6 +74,25 @@ def check_live(browser, router):
     check("nothing is written to the console", not (said := browser.console()), said)
 
 
+def check_pin(browser, router):
+    said = lambda: browser.text("#steering span")
+    check("without a pin the controller is said to be automatic", said() == "automatic: the controller moves workers",
+          said())
+    router.steer("2P2D")
+    eventually("a split that an operator pins is said to be pinned",
+               lambda: said().startswith("pinned to 2P2D by an operator since "))
+    clock = browser.run("return clockTime(model.frame.controller.pinned.since)")
+    check("with the time since when", said().endswith(f"since {clock}"), said())
+    for theme in ("light", "dark"):
+        browser.prefer(theme)
+        browser.screenshot(f"pinned-{theme}")
+    check_phone(browser, "pinned")
+    router.steer("automatic")
+    eventually("and automatic again when it is released", lambda: said() == "automatic: the controller moves workers")
+    yesterday = browser.run("return steeringText({ pinned: { split: '3P1D', since: 1e9 - 86400 } }, 1e9)")
+    check("a pin of another day is said with its date", "8 September, " in yesterday, yesterday)
+
+
 def check_phone(browser, name):
     browser.size(*PHONE)
     browser.prefer("light")
@@ -150,6 +169,10 @@ def check_transition(browser, mock):
     check("and in the split", browser.text("#split") == "2 prefill : 1 decode", browser.text("#split"))
     check("the journal gives the reason", any("prefill at 91 %" in text for text in browser.texts(".what")))
     browser.screenshot("transition-light", whole=True)
+    mock.controller.update(mode="dry_run")
+    eventually("a controller that only advises says so",
+               lambda: browser.text("#steering span").startswith("dry run"), 3)
+    mock.controller.update(mode="automatic")
     moving.update(state="serving", role="prefill")
     mock.log("role", worker=moving["url"], change=("decode", "prefill"))
     eventually("then the card is in its new group", lambda: browser.count(".group[data-role=prefill] .card") == 3, 3)
@@ -178,9 +201,10 @@ def check_states(browser, mock):
 def check_empty(browser, mock):
     mock.busy = False
     mock.workers.clear()
-    mock.controller.update(state="off", target=None, reason=None)
+    mock.controller.update(state="off", mode=None, target=None, reason=None)
     eventually("without a controller the page says that the ratio is fixed",
                lambda: browser.text("#controller") == "no controller: the ratio is fixed", 3)
+    check("and nothing of who steers it", not browser.run("return steering.checkVisibility()"))
     eventually("a fleet without workers says so", lambda: browser.texts(".group small") == ["no workers"] * 2, 3)
     browser.screenshot("empty-light")
 
@@ -232,6 +256,7 @@ def main(screenshots):
         page, headers = router.page()
         check_live(browser, router)
         check_phone(browser, "router")
+        check_pin(browser, router)
         check_keyboard(browser)
         check_outage(browser, router)
         with Mock(page, headers, fleet(2, 2)) as mock:

@@ -1,5 +1,6 @@
 """The router under test with its simulated workers, and a load for it, as processes on free ports."""
 
+import json
 import os
 import signal
 import socket
@@ -46,6 +47,11 @@ class Router:
         """More requests than are answered before the test is over."""
         self.spawn(os.environ["PD_BENCH"], "load", "--url", self.url, "--requests", "100000", "--concurrency", "32",
                    "--stream")
+
+    def steer(self, split):
+        wish = json.dumps({"split": split}).encode()
+        with urllib.request.urlopen(f"{self.url}/ratio", data=wish, timeout=5) as answer:
+            return json.load(answer)
 
     def page(self):
         """The page as the binary has it, and the headers that tell a browser what it may do."""

@@ -16,6 +16,8 @@ use super::{Drawn, Root};
 pub(super) const FAMILY: &str = "sans-serif";
 pub(super) const WHITE: RGBColor = RGBColor(255, 255, 255);
 pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
+/// Grey enough to stand back, dark enough to be read.
+pub(super) const FAINT: RGBColor = RGBColor(98, 98, 98);
 pub(super) const GRID: RGBColor = RGBColor(222, 222, 222);
 
 /// Pixels above the chart: the title's line and the legend's.
@@ -25,7 +27,7 @@ const MARGIN: i32 = 24;
 const SWATCH: i32 = 16;
 
 /// The colours of Okabe and Ito, which stay apart for those who see colours differently.
-const PALETTE: [RGBColor; 7] = [
+pub(super) const PALETTE: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(0, 158, 115),
@@ -33,9 +35,11 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(204, 121, 167),
     RGBColor(86, 180, 233),
     RGBColor(90, 90, 90),
+    // Their yellow, darkened until it is seen on white.
+    RGBColor(140, 130, 0),
 ];
 
-/// The colour of the series with this index. They repeat after seven; more could not be told apart anyway.
+/// The colour of the series with this index. They repeat after eight; more could not be told apart anyway.
 pub(super) fn colour(index: usize) -> RGBColor {
     PALETTE[index % PALETTE.len()]
 }

@@ -89,23 +89,35 @@ def moves() -> Section:
                 span=12,
                 height=8,
             ),
+            lines(
+                "Steps of a role change",
+                "How long the steps of the last hour's role changes took: drain (what ran on the worker ends), change (it "
+                "takes the other role), verify (until it is found good). The worker serves nobody meanwhile. A slow drain "
+                "is long answers: see --drain-timeout-secs.",
+                "s",
+                *(Query(promql.step_quantile(q), f"{{{{step}}}} p{int(q * 100)}") for q in (0.5, 0.99)),
+                span=12,
+            ),
             bars(
                 "Role changes",
                 "Changes of role, by direction. Both directions in turn, again and again, are flapping.",
                 "short",
                 Query(_happened("adaptive_router_role_changes_total", "from, to"), "{{from}} to {{to}}"),
+                span=12,
             ),
             bars(
                 "State changes",
                 "Workers' changes of state. A move is draining, switching, verifying, serving.",
                 "short",
                 Query(_happened("adaptive_router_worker_state_changes_total", "from, to"), "{{from}} to {{to}}"),
+                span=12,
             ),
             bars(
                 "Failed transitions",
                 "Moves that were given up.",
                 "short",
                 Query(_happened("adaptive_router_controller_failed_transitions_total", "instance"), "failed"),
+                span=12,
             ),
         ],
     )

@@ -273,7 +273,8 @@ def queues() -> Section:
             ),
             stacked(
                 "Requests in the router",
-                "Accepted requests: those on workers, and those that wait for a place under --max-concurrent-requests.",
+                "Accepted requests: those on workers, and those that wait: for a place (--max-concurrent-requests) or for "
+                "a prefill worker with room (--prefill-queue-tokens).",
                 "short",
                 Query(
                     f"sum(adaptive_router_requests_in_flight{{{ROUTER}}}) "
@@ -284,8 +285,8 @@ def queues() -> Section:
             ),
             lines(
                 "Wait in the router",
-                "How long requests waited for a place under --max-concurrent-requests. Without that limit it stays "
-                "at the lowest bucket.",
+                "How long requests waited for a place (--max-concurrent-requests) or for a prefill worker with room "
+                "(--prefill-queue-tokens). Without either limit it stays at the lowest bucket.",
                 "s",
                 *_percentiles("adaptive_router_queue_wait_seconds", ROUTER),
             ),

@@ -36,6 +36,12 @@ def quantile(q: float, histogram: str, selector: str = ROUTER) -> str:
     return f"histogram_quantile({q}, sum by (le) ({rate(histogram + '_bucket', selector)}))"
 
 
+def step_quantile(q: float) -> str:
+    """How long each step of a role change took. Role changes are minutes apart, so it is of the last hour."""
+    steps = f"adaptive_router_controller_transition_step_seconds_bucket{{{ROUTER}}}"
+    return f"histogram_quantile({q}, sum by (le, step) (rate({steps}[1h])))"
+
+
 def share(part: str, whole: str) -> str:
     return f"{part} / ({whole} > 0)"
 

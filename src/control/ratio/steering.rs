@@ -27,6 +27,34 @@ pub struct Moving {
     pub since: Timestamp,
 }
 
+/// A split that an operator asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pin {
+    pub split: Split,
+    pub since: Timestamp,
+}
+
+/// Who moves workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SteeringMode {
+    /// The controller does.
+    Automatic,
+    /// It does what an operator asked for.
+    Pinned,
+    /// Nobody: the controller says what it would do.
+    DryRun,
+}
+
+impl SteeringMode {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Automatic => "automatic",
+            Self::Pinned => "pinned",
+            Self::DryRun => "dry_run",
+        }
+    }
+}
+
 /// How the last role change that failed did.
 #[derive(Debug, Clone)]
 pub struct FailedMove {
@@ -39,7 +67,7 @@ pub struct FailedMove {
 /// What is under way and asked for now.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
-    pub pinned: Option<Split>,
+    pub pinned: Option<Pin>,
     pub moving: Vec<Moving>,
     pub failed: Option<FailedMove>,
     /// When the last role change ended, and when those of the last hour began.
@@ -75,9 +103,24 @@ impl Steering {
         self.standing.lock().clone()
     }
 
-    /// Asks for a split; `None` leaves it to the planner.
-    pub fn pin(&self, split: Option<Split>) {
-        self.standing.lock().pinned = split;
+    pub const fn mode(&self, standing: &Standing) -> SteeringMode {
+        if standing.pinned.is_some() {
+            SteeringMode::Pinned
+        } else if self.head.guardrails.advise_only {
+            SteeringMode::DryRun
+        } else {
+            SteeringMode::Automatic
+        }
+    }
+
+    /// Asks for a split; `None` leaves it to the planner. One that is asked for again is pinned since the first time.
+    pub fn pin(&self, now: Timestamp, split: Option<Split>) {
+        let mut standing = self.standing.lock();
+        let before = standing.pinned;
+        standing.pinned = split.map(|split| match before {
+            Some(pin) if pin.split == split => pin,
+            Some(_) | None => Pin { split, since: now },
+        });
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut Standing)) {

@@ -27,6 +27,9 @@ const STEP_SECONDS: [f64; 12] = [
     0.1, 0.3, 1.0, 3.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0,
 ];
 
+/// There from the start: a series that appears with its first observation hides it from `rate`.
+const STEPS: [&str; 3] = ["drain", "change", "verify"];
+
 impl RatioFamilies {
     pub(super) fn new(make: &mut Catalogue) -> Self {
         let families = Self {
@@ -85,6 +88,9 @@ impl RatioFamilies {
                     .decisions
                     .with_label_values(&[action.as_str(), reason.as_str()]);
             }
+        }
+        for step in STEPS {
+            families.steps.with_label_values(&[step]);
         }
         families.set_state(ControllerState::Off);
         families

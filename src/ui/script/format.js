@@ -43,6 +43,12 @@ function age(seconds) {
 
 const clockTime = (at) => new Date(at * 1000).toLocaleTimeString("en-GB");
 
+// A time of day, with its date where that isn't today's.
+function momentText(at, now) {
+  const date = (seconds) => new Date(seconds * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "long" });
+  return date(at) === date(now) ? clockTime(at) : `${date(at)}, ${clockTime(at)}`;
+}
+
 // Reasons are closed names in the feed; the ones without an entry read well with their underscores gone.
 const REASONS = {
   fixed_ratio: "the ratio is fixed",

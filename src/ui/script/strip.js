@@ -75,6 +75,22 @@ function controllerText({ state, target, reason }, mode) {
   return (doing[state] ?? state) + (reason ? ` – ${reasonText(reason)}` : "");
 }
 
+// Who moves workers, in words: an operator who has forgotten a pin must not take it for the controller's decision.
+function steeringText({ mode, pinned }, now) {
+  if (pinned) return `pinned to ${pinned.split} by an operator since ${momentText(pinned.since, now)}`;
+  if (mode === "dry_run") return "dry run: the controller says what it would do and moves nobody";
+  return "automatic: the controller moves workers";
+}
+
+function showSteering({ controller, at }) {
+  const { mode } = controller;
+  setHidden(byId("steering"), !hasValue(mode));
+  if (!hasValue(mode)) return;
+  setAttribute(byId("steering"), "data-mode", mode);
+  setAttribute(byId("steering-icon"), "href", `#icon-${mode}`);
+  setText(byId("steering").lastElementChild, steeringText(controller, at));
+}
+
 function showUtilisation({ prefill_utilisation: prefill, decode_utilisation: decode, predicted_itl_ms: itl }) {
   const rows = [];
   if (hasValue(prefill)) rows.push(["prefill", "prefill", words(wholePercent(prefill)) + " utilised"]);
@@ -112,6 +128,7 @@ function showStrip(frame) {
   showSplit(frame);
   showPips(frame.workers);
   setText(byId("controller"), controllerText(frame.controller, frame.mode));
+  showSteering(frame);
   showUtilisation(frame.controller);
   showReadouts(frame);
 }
