@@ -9,12 +9,16 @@ pub use telemetry::{AccuracyArgs, CostArgs};
 use crate::{
     experiment::cli::{ExperimentArgs, ExperimentError},
     fit::cli::{FitArgs, FitError},
+    fleet::{self, Served, StartError},
     load::LoadError,
     model_file,
     replay::{ReplayArgs, ReplayError},
     role_changes::{RoleChangesArgs, RunError},
     scenario::{ScenarioError, cli::SimArgs},
-    serve::{self, Served, StartError},
+    serve::{
+        ceiling::CeilingArgs,
+        cli::{ServeArgs, ServeError},
+    },
     study::cli::{SeedTableArgs, SeedTableError},
     telemetry::MeasureError,
     what_if::cli::{WhatIfArgs, WhatIfError},
@@ -40,6 +44,10 @@ pub enum Command {
     SimulatedFleet(FleetArgs),
     /// Send requests and check every answer
     Load(LoadArgs),
+    /// Send a load as `vllm bench serve` does, and report its latencies
+    Serve(Box<ServeArgs>),
+    /// Measure at how many events a second `serve` itself is the limit
+    ServeCeiling(CeilingArgs),
     /// Compare a router's TTFT and ITL with what a client measures
     TelemetryAccuracy(AccuracyArgs),
     /// Measure what a router pays for measuring streams (Linux)
@@ -66,6 +74,7 @@ pub enum CliError {
     Start(StartError),
     Signals(io::Error),
     Load(LoadError),
+    Serve(ServeError),
     Measure(MeasureError),
     Scenario(ScenarioError),
     Experiment(ExperimentError),
@@ -82,6 +91,7 @@ impl fmt::Display for CliError {
             Self::Start(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "cannot listen for signals: {error}"),
             Self::Load(error) => error.fmt(f),
+            Self::Serve(error) => error.fmt(f),
             Self::Measure(error) => error.fmt(f),
             Self::Scenario(error) => error.fmt(f),
             Self::Experiment(error) => error.fmt(f),
@@ -216,7 +226,7 @@ impl WorkerArgs {
             .config(self.role, self.port, self.bootstrap_port);
         let served = Served::start(vec![config]).await.map_err(CliError::Start)?;
         for worker in served.workers() {
-            println!("{}", serve::introduction(worker));
+            println!("{}", fleet::introduction(worker));
         }
         let Some(worker) = served.workers().first().cloned() else {
             unreachable!("one was started");
@@ -264,9 +274,9 @@ impl FleetArgs {
             .collect();
         let served = Served::start(configs).await.map_err(CliError::Start)?;
         for worker in served.workers() {
-            println!("{}", serve::introduction(worker));
+            println!("{}", fleet::introduction(worker));
         }
-        println!("\nA router for them:\n{}", serve::router_command(&served));
+        println!("\nA router for them:\n{}", fleet::router_command(&served));
         serve_until_told(served).await
     }
 }
