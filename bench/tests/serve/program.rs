@@ -182,7 +182,7 @@ async fn failures_end_the_program_with_1_only_where_that_is_asked_for() {
 async fn an_interrupt_still_writes_the_file() {
     let stall = Fault::StallMidStream {
         after_tokens: 2,
-        stall: Duration::from_hours(1),
+        stall_ms: Some(3_600_000),
     };
     let served = served(vec![stall.times(4)]).await;
     let folder = folder("interrupted");
@@ -222,7 +222,7 @@ async fn an_interrupt_still_writes_the_file() {
 #[tokio::test]
 async fn flags_that_make_no_sense_are_refused_with_what_to_do() {
     let table = [
-        (&["--endpoint", "/generate"][..], "--backend vllm"),
+        (&["--endpoint", "/generate"][..], "--backend openai"),
         (&["--dataset-name", "trace"], "--dataset-path"),
         (&["--goodput", "itl:5"], "ttft:2000"),
         (&["--tokenizer", "/nonexistent"], "tokenizer.json"),

@@ -64,7 +64,7 @@ async fn every_fault_is_a_failure_of_its_kind_and_the_rest_is_measured() {
 #[tokio::test]
 async fn a_stall_shows_in_every_request_that_was_due_meanwhile() {
     let stall = Fault::StallBeforeHead {
-        stall: Duration::from_millis(400),
+        stall_ms: Some(400),
     };
     let served = served(vec![stall.times(1)]).await;
     let mut plan = plan(&served, Endpoint::Completions, 21);
@@ -95,7 +95,7 @@ async fn a_stall_shows_in_every_request_that_was_due_meanwhile() {
 async fn an_interrupted_run_keeps_what_it_has_and_awaits_nothing() {
     let stall = Fault::StallMidStream {
         after_tokens: 3,
-        stall: Duration::from_hours(1),
+        stall_ms: Some(3_600_000),
     };
     let served = served(vec![stall.times(8)]).await;
     let plan = plan(&served, Endpoint::Chat, 40);
