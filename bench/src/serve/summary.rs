@@ -16,26 +16,30 @@ pub struct Summary<'a> {
 /// Columns of the summary.
 const WIDTH: usize = 50;
 
-/// One line: a label, and a figure with its format.
-macro_rules! line {
-    ($f:expr, $label:expr, $($figure:tt)*) => {
-        writeln!($f, "{:<40} {:<10}", $label, format_args!($($figure)*).to_string())
-    };
+fn count(f: &mut fmt::Formatter<'_>, label: &str, figure: u64) -> fmt::Result {
+    writeln!(f, "{label:<40} {figure:<10}")
+}
+
+fn decimal(f: &mut fmt::Formatter<'_>, label: &str, figure: f64) -> fmt::Result {
+    writeln!(f, "{label:<40} {figure:<10.2}")
+}
+
+fn heading(f: &mut fmt::Formatter<'_>, title: &str) -> fmt::Result {
+    writeln!(f, "{title:-^WIDTH$}")
 }
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let figures = self.figures;
         writeln!(f, "{:=^WIDTH$}", " Serving Benchmark Result ")?;
-        line!(f, "Successful requests:", "{}", figures.completed)?;
-        line!(f, "Failed requests:", "{}", figures.failed)?;
+        count(f, "Successful requests:", self.figures.completed)?;
+        count(f, "Failed requests:", self.figures.failed)?;
         if let Some(most) = self.about.max_concurrency {
-            line!(f, "Maximum request concurrency:", "{most}")?;
+            count(f, "Maximum request concurrency:", most as u64)?;
         }
         match self.about.rate {
             Rate::Unlimited => {}
-            Rate::Drawn(rate) => line!(f, "Request rate configured (RPS):", "{rate:.2}")?,
-            Rate::Recorded(rate) => line!(f, "Request rate recorded (RPS):", "{rate:.2}")?,
+            Rate::Drawn(rate) => decimal(f, "Request rate configured (RPS):", rate)?,
+            Rate::Recorded(rate) => decimal(f, "Request rate recorded (RPS):", rate)?,
         }
         self.throughput(f)?;
         self.latencies(f)?;
@@ -47,76 +51,63 @@ impl fmt::Display for Summary<'_> {
 impl Summary<'_> {
     fn throughput(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figures = self.figures;
-        let seconds = figures.duration.as_secs_f64();
         let rate = |count| figures.per_second(count);
-        let tokens = figures.input_tokens + figures.output_tokens;
-        line!(f, "Benchmark duration (s):", "{seconds:.2}")?;
-        line!(f, "Total input tokens:", "{}", figures.input_tokens)?;
-        line!(f, "Total generated tokens:", "{}", figures.output_tokens)?;
-        line!(
-            f,
-            "Request throughput (req/s):",
-            "{:.2}",
-            rate(figures.completed)
-        )?;
+        let (input, output) = (figures.input_tokens, figures.output_tokens);
+        decimal(f, "Benchmark duration (s):", figures.duration.as_secs_f64())?;
+        count(f, "Total input tokens:", input)?;
+        count(f, "Total generated tokens:", output)?;
+        decimal(f, "Request throughput (req/s):", rate(figures.completed))?;
         if let Some(good) = figures.good {
-            line!(f, "Request goodput (req/s):", "{:.2}", rate(good))?;
+            decimal(f, "Request goodput (req/s):", rate(good))?;
         }
-        line!(
-            f,
-            "Output token throughput (tok/s):",
-            "{:.2}",
-            rate(figures.output_tokens)
-        )?;
-        let peak = figures.peak_output_tokens;
-        line!(f, "Peak output token throughput (tok/s):", "{peak}.00")?;
-        line!(
-            f,
-            "Peak concurrent requests:",
-            "{}.00",
-            figures.peak_concurrency
-        )?;
-        line!(f, "Total token throughput (tok/s):", "{:.2}", rate(tokens))
+        decimal(f, "Output token throughput (tok/s):", rate(output))?;
+        let peak_tokens = figures.peak_output_tokens as f64;
+        decimal(f, "Peak output token throughput (tok/s):", peak_tokens)?;
+        let peak_requests = figures.peak_concurrency as f64;
+        decimal(f, "Peak concurrent requests:", peak_requests)?;
+        decimal(f, "Total token throughput (tok/s):", rate(input + output))
     }
 
     fn latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for series in &self.figures.series {
             let metric = series.metric;
-            writeln!(f, "{:-^WIDTH$}", metric.title())?;
-            line!(f, format!("Mean {metric} (ms):"), "{:.2}", series.mean)?;
-            line!(f, format!("Median {metric} (ms):"), "{:.2}", series.median)?;
+            heading(f, metric.title())?;
+            decimal(f, &format!("Mean {metric} (ms):"), series.mean)?;
+            decimal(f, &format!("Median {metric} (ms):"), series.median)?;
             for (percent, value) in &series.percentiles {
-                line!(f, format!("P{percent} {metric} (ms):"), "{value:.2}")?;
+                decimal(f, &format!("P{percent} {metric} (ms):"), *value)?;
             }
         }
         if self.about.rate != Rate::Unlimited {
             let late = self.figures.late;
-            writeln!(f, "{:-^WIDTH$}", "Start after the Scheduled Time")?;
-            line!(f, "Mean late start (ms):", "{:.2}", late.mean)?;
-            line!(f, "P99 late start (ms):", "{:.2}", late.p99)?;
-            line!(f, "Max late start (ms):", "{:.2}", late.max)?;
+            heading(f, "Start after the Scheduled Time")?;
+            decimal(f, "Mean late start (ms):", late.mean)?;
+            decimal(f, "P99 late start (ms):", late.p99)?;
+            decimal(f, "Max late start (ms):", late.max)?;
         }
         Ok(())
     }
 
     /// What went wrong, if anything did.
     fn trouble(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let figures = self.figures;
-        if !figures.failures.is_empty() {
-            writeln!(f, "{:-^WIDTH$}", "Failures")?;
-            for (failure, count) in &figures.failures {
-                line!(f, format!("{failure}:"), "{count}")?;
+        if !self.figures.failures.is_empty() {
+            heading(f, "Failures")?;
+            for (failure, requests) in &self.figures.failures {
+                count(f, &format!("{failure}:"), *requests)?;
             }
-            for example in &figures.examples {
+            for example in &self.figures.examples {
                 let (number, detail) = (example.number, &example.detail);
                 writeln!(f, "  request {number}, {}: {detail}", example.failure)?;
             }
         }
         if self.outcome.interrupted {
-            let (abandoned, unsent) = (self.outcome.abandoned, self.outcome.unsent);
-            writeln!(f, "{:-^WIDTH$}", "Interrupted")?;
-            line!(f, "Requests under way, not awaited:", "{abandoned}")?;
-            line!(f, "Requests never sent:", "{unsent}")?;
+            heading(f, "Interrupted")?;
+            count(
+                f,
+                "Requests under way, not awaited:",
+                self.outcome.abandoned,
+            )?;
+            count(f, "Requests never sent:", self.outcome.unsent)?;
         }
         Ok(())
     }
