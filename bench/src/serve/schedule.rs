@@ -38,7 +38,7 @@ mod tests {
     fn variation(moments: &[Duration]) -> f64 {
         let gaps: Vec<f64> = moments
             .windows(2)
-            .map(|pair| (pair[1] - pair[0]).as_secs_f64())
+            .map(|pair| pair[1].saturating_sub(pair[0]).as_secs_f64())
             .collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let square = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>();

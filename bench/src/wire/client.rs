@@ -93,7 +93,7 @@ mod tests {
             to("https://localhost"),
             Err(UrlError::NotPlainHttp)
         ));
-        assert!(matches!(to("localhost:80"), Err(_)));
+        assert!(to("localhost:80").is_err());
         assert!(matches!(to("http://"), Err(UrlError::Invalid(_))));
     }
 }
