@@ -9,13 +9,17 @@ pub use telemetry::{AccuracyArgs, CostArgs};
 use crate::{
     experiment::cli::{ExperimentArgs, ExperimentError},
     fit::cli::{FitArgs, FitError},
+    fleet::{self, Served, StartError},
     load::LoadError,
     model_file,
     replay::{ReplayArgs, ReplayError},
     report::cli::{ReportArgs, ReportError},
     role_changes::{RoleChangesArgs, RunError},
     scenario::{ScenarioError, cli::SimArgs},
-    serve::{self, Served, StartError},
+    serve::{
+        ceiling::CeilingArgs,
+        cli::{ServeArgs, ServeError},
+    },
     study::cli::{SeedTableArgs, SeedTableError},
     telemetry::MeasureError,
     what_if::cli::{WhatIfArgs, WhatIfError},
@@ -41,6 +45,10 @@ pub enum Command {
     SimulatedFleet(FleetArgs),
     /// Send requests and check every answer
     Load(LoadArgs),
+    /// Send a load as `vllm bench serve` does, and report its latencies
+    Serve(Box<ServeArgs>),
+    /// Measure at how many events a second `serve` itself is the limit
+    ServeCeiling(CeilingArgs),
     /// Compare a router's TTFT and ITL with what a client measures
     TelemetryAccuracy(AccuracyArgs),
     /// Measure what a router pays for measuring streams (Linux)
@@ -69,6 +77,7 @@ pub enum CliError {
     Start(StartError),
     Signals(io::Error),
     Load(LoadError),
+    Serve(ServeError),
     Measure(MeasureError),
     Scenario(ScenarioError),
     Experiment(ExperimentError),
@@ -86,6 +95,7 @@ impl fmt::Display for CliError {
             Self::Start(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "cannot listen for signals: {error}"),
             Self::Load(error) => error.fmt(f),
+            Self::Serve(error) => error.fmt(f),
             Self::Measure(error) => error.fmt(f),
             Self::Scenario(error) => error.fmt(f),
             Self::Experiment(error) => error.fmt(f),
@@ -221,7 +231,7 @@ impl WorkerArgs {
             .config(self.role, self.port, self.bootstrap_port);
         let served = Served::start(vec![config]).await.map_err(CliError::Start)?;
         for worker in served.workers() {
-            println!("{}", serve::introduction(worker));
+            println!("{}", fleet::introduction(worker));
         }
         let Some(worker) = served.workers().first().cloned() else {
             unreachable!("one was started");
@@ -269,9 +279,9 @@ impl FleetArgs {
             .collect();
         let served = Served::start(configs).await.map_err(CliError::Start)?;
         for worker in served.workers() {
-            println!("{}", serve::introduction(worker));
+            println!("{}", fleet::introduction(worker));
         }
-        println!("\nA router for them:\n{}", serve::router_command(&served));
+        println!("\nA router for them:\n{}", fleet::router_command(&served));
         serve_until_told(served).await
     }
 }

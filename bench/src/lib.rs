@@ -7,6 +7,7 @@ pub mod cli;
 pub mod experiment;
 pub mod exposition;
 pub mod fit;
+pub mod fleet;
 mod get;
 pub mod load;
 pub mod model_file;
@@ -22,6 +23,7 @@ pub mod study;
 pub mod telemetry;
 pub mod text_table;
 pub mod what_if;
+pub mod wire;
 pub mod workload;
 
 pub use get::GetError;

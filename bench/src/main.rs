@@ -10,6 +10,8 @@ async fn main() -> ExitCode {
         Command::SimulatedWorker(args) => args.run().await,
         Command::SimulatedFleet(args) => args.run().await,
         Command::Load(args) => args.run().await,
+        Command::Serve(args) => args.run().await.map_err(CliError::Serve),
+        Command::ServeCeiling(args) => args.run().await.map_err(CliError::Serve),
         Command::TelemetryAccuracy(args) => args.run().await,
         Command::TelemetryCost(args) => args.run().await,
         Command::Sim(args) => args.run().map_err(CliError::Scenario),

@@ -3,8 +3,8 @@
 use crate::{
     child::{self, Child, ChildError, CpuTimeError, Launch},
     exposition::{Exposition, ParseError},
+    fleet::{self, Served},
     get::{GetError, Getter},
-    serve::{self, Served},
 };
 use std::{fmt, io, path::Path, time::Duration};
 
@@ -48,7 +48,7 @@ impl Router {
     ) -> Result<Self, RouterError> {
         let [port, metrics_port] = child::free_ports().map_err(RouterError::Ports)?;
         let url = format!("http://127.0.0.1:{port}");
-        let mut arguments = serve::worker_flags(fleet);
+        let mut arguments = fleet::worker_flags(fleet);
         arguments.extend([
             "--host=127.0.0.1".to_owned(),
             format!("--port={port}"),

@@ -8,9 +8,9 @@ pub mod accuracy;
 pub mod cost;
 
 use crate::{
+    fleet::StartError,
     load::{LoadError, Report},
     router::RouterError,
-    serve::StartError,
 };
 use simulated_worker::{Config, Role, Timing};
 use std::{fmt, time::Duration};

@@ -1,8 +1,8 @@
 //! The load against a worker on real sockets.
 
 use pd_bench::{
+    fleet::Served,
     load::{self, Endpoints, Failure, Load, Report, Streaming},
-    serve::Served,
 };
 use simulated_worker::{Config, Fault, Role, Rule};
 

@@ -1,10 +1,7 @@
 //! Reading answers: whole or streamed, of three endpoints, into one form that can be compared.
 
-use super::{
-    question::{Endpoint, Question},
-    report::Failure,
-};
-use serde::Deserialize;
+use super::{question::Question, report::Failure};
+use crate::wire::{Endpoint, Object};
 use std::borrow::Cow;
 
 /// What has been received.
@@ -17,57 +14,6 @@ pub(super) struct Received {
     /// Tokens whose text has come, as far as that was told.
     counted: u32,
     done: bool,
-}
-
-/// One object, of any of the three endpoints.
-#[derive(Deserialize)]
-struct Object<'a> {
-    #[serde(borrow, default)]
-    text: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    meta_info: Option<Meta<'a>>,
-    #[serde(borrow, default)]
-    choices: Vec<ChoiceObject<'a>>,
-    #[serde(default)]
-    usage: Option<Usage>,
-    #[serde(default)]
-    error: Option<serde::de::IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Meta<'a> {
-    prompt_tokens: u64,
-    completion_tokens: u32,
-    #[serde(borrow, default)]
-    finish_reason: Option<Reason<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Reason<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct ChoiceObject<'a> {
-    #[serde(borrow, default)]
-    text: Option<Cow<'a, str>>,
-    #[serde(borrow, default, alias = "delta")]
-    message: Option<Message<'a>>,
-    #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow, default)]
-    content: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    prompt_tokens: u64,
-    completion_tokens: u32,
 }
 
 impl Received {
@@ -142,9 +88,8 @@ impl Received {
     /// The OpenAI endpoints send what is new.
     fn chosen(&mut self, object: Object<'_>) -> Option<u32> {
         for choice in object.choices {
-            let content = choice.message.and_then(|message| message.content);
-            if let Some(text) = choice.text.or(content) {
-                self.text.push_str(&text);
+            if let Some(text) = choice.text() {
+                self.text.push_str(text);
             }
             if let Some(finish) = choice.finish_reason {
                 self.finish = Some(finish.into_owned());
@@ -182,38 +127,6 @@ impl Received {
             return Err(Failure::WrongUsage);
         }
         Ok(())
-    }
-}
-
-/// Splits a stream into events, however it was cut on the way.
-#[derive(Default)]
-pub(super) struct Events {
-    buffer: Vec<u8>,
-    read: usize,
-}
-
-impl Events {
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.read);
-        self.read = 0;
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// The data of the next whole event. Comments and other fields are no data.
-    pub(super) fn next(&mut self) -> Option<&[u8]> {
-        loop {
-            let rest = &self.buffer[self.read..];
-            let end = memchr::memmem::find(rest, b"\n\n")?;
-            let start = self.read;
-            self.read += end + 2;
-            if self.buffer[start..].starts_with(b"data: ") {
-                return Some(&self.buffer[start + 6..start + end]);
-            }
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.read == self.buffer.len()
     }
 }
 
@@ -303,23 +216,6 @@ mod tests {
                 .collect::<Result<_, _>>()
                 .unwrap();
             assert_eq!(counted, tokens);
-        }
-    }
-
-    #[test]
-    fn events_are_found_wherever_the_stream_is_cut() {
-        let stream = b"data: one\n\n: comment\n\ndata: [DONE]\n\n";
-        for cut in 0..stream.len() {
-            let mut events = Events::default();
-            let mut found = Vec::new();
-            for part in [&stream[..cut], &stream[cut..]] {
-                events.push(part);
-                while let Some(event) = events.next() {
-                    found.push(event.to_vec());
-                }
-            }
-            assert_eq!(found, [b"one".to_vec(), b"[DONE]".to_vec()], "cut at {cut}");
-            assert!(events.is_empty());
         }
     }
 }

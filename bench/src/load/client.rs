@@ -1,34 +1,24 @@
 //! The HTTP side of the load: one request, its answer, and when the parts of it came.
 
-use super::{
-    answer::{Events, Received},
-    question::Question,
-    report::Failure,
-    tally::Timings,
-};
+use super::{answer::Received, question::Question, report::Failure, tally::Timings};
+use crate::wire::{Endpoint, Events, HttpClient, Prepared, UrlError};
 use bytes::Bytes;
-use http::{Method, Request, Uri, header, uri};
-use http_body_util::{BodyExt, Full};
-use hyper_util::{
-    client::legacy::{Client as HttpClient, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http::HeaderMap;
+use http_body_util::BodyExt;
 use std::fmt;
 use tokio::time::Instant;
 
 /// Why a load can't be sent.
 #[derive(Debug)]
 pub enum LoadError {
-    Url(uri::InvalidUri),
-    NotPlainHttp,
+    Url(UrlError),
     ClientDied,
 }
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(error) => write!(f, "the url is not valid: {error}"),
-            Self::NotPlainHttp => f.write_str("the url must start with http://"),
+            Self::Url(error) => error.fmt(f),
             Self::ClientDied => f.write_str("a client panicked"),
         }
     }
@@ -37,33 +27,32 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 pub(super) struct Client {
-    base: String,
-    http: HttpClient<HttpConnector, Full<Bytes>>,
+    /// By endpoint, in the order of [`Endpoint::ALL`].
+    endpoints: [Prepared; 3],
+    http: HttpClient,
 }
 
 impl Client {
     pub(super) fn new(url: &str) -> Result<Self, LoadError> {
-        let base = url.trim_end_matches('/').to_owned();
-        let parsed: Uri = base.parse().map_err(LoadError::Url)?;
-        if parsed.scheme_str() != Some("http") {
-            return Err(LoadError::NotPlainHttp);
-        }
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let http = HttpClient::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { base, http })
+        let [generate, completions, chat] =
+            Endpoint::ALL.map(|endpoint| Prepared::new(url, endpoint.path(), HeaderMap::new()));
+        let endpoints = (|| Ok([generate?, completions?, chat?]))().map_err(LoadError::Url)?;
+        Ok(Self {
+            endpoints,
+            http: HttpClient::new(),
+        })
     }
 
     /// Asks, reads the answer to its end and checks it.
     pub(super) async fn ask(&self, question: &Question) -> Result<Timings, Failure> {
         let sent = Instant::now();
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("{}{}", self.base, question.endpoint.path()))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(question.body.clone()))
-            .map_err(|_| Failure::Connection)?;
-        let response = self.http.request(request).await;
+        let [generate, completions, chat] = &self.endpoints;
+        let to = match question.endpoint {
+            Endpoint::Generate => generate,
+            Endpoint::Completions => completions,
+            Endpoint::Chat => chat,
+        };
+        let response = self.http.post(to, question.body.clone()).await;
         let response = response.map_err(|_| Failure::Connection)?;
         let status = response.status();
         if !status.is_success() {

@@ -1,28 +1,10 @@
 //! A request and the answer that it must get.
 
 use super::{Endpoints, Load, Streaming};
+use crate::wire::Endpoint;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use simulated_worker::answer::{self, Answer, Expected, chat_prompt, prompt_of};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    Generate,
-    Completions,
-    Chat,
-}
-
-impl Endpoint {
-    const ALL: [Self; 3] = [Self::Generate, Self::Completions, Self::Chat];
-
-    pub(super) const fn path(self) -> &'static str {
-        match self {
-            Self::Generate => "/generate",
-            Self::Completions => "/v1/completions",
-            Self::Chat => "/v1/chat/completions",
-        }
-    }
-}
 
 pub(super) struct Question {
     pub(super) endpoint: Endpoint,

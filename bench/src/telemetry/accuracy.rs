@@ -17,7 +17,7 @@ pub use comparison::Comparison;
 pub use outcome::{Count, Outcome, Report, Row};
 
 use super::{MeasureError, flawless, fleet};
-use crate::{exposition::Exposition, load, router::Router, serve::Served};
+use crate::{exposition::Exposition, fleet::Served, load, router::Router};
 use std::{path::PathBuf, time::Duration};
 use tokio::time::{self, Instant};
 

@@ -12,9 +12,9 @@ pub use report::{Report, Round};
 
 use super::{MeasureError, flawless, fleet};
 use crate::{
+    fleet::Served,
     load::{self, Endpoints, Load, Streaming},
     router::Router,
-    serve::Served,
 };
 use std::path::PathBuf;
 
