@@ -95,10 +95,16 @@ pub fn sustained(parts: &[Results]) -> Option<Table> {
 fn sustained_row(ladder: &Ladder) -> Option<Vec<Entry>> {
     let controller = ladder.sustained(CONTROLLER)?;
     let fixed = ladder.best_fixed()?;
+    // Of several that take the largest load that was tried none is known to be the best.
+    let best = if fixed.is_open {
+        in_words(fixed)
+    } else {
+        format!("{} ({})", in_words(fixed), fixed.arm)
+    };
     let of = |arm| Entry::from(ladder.sustained(arm).map_or(NOTHING.to_owned(), in_words));
     Some(vec![
         format!("{}, {}, {} s", ladder.engine, ladder.traffic, ladder.dark_s).into(),
-        format!("{} ({})", in_words(fixed), fixed.arm).into(),
+        best.into(),
         of(THRESHOLD),
         in_words(controller).into(),
         of(ORACLE),
