@@ -6,9 +6,10 @@
 //!
 //! Left at that, those that are late would wait for as long as fresh ones keep the workers busy, which clients that only
 //! ask again once they are answered can do for ever. So who is late gives way for so long and no longer: from then on
-//! every ninth that is taken is the one that has waited longest. A larger share would serve the late sooner, and make
-//! more of the others late under overload; this one leaves fresh requests more of the workers than they need up to a
-//! load of 0.88.
+//! those who have waited longest get a ninth of the prompt tokens that are taken. A larger share would serve the late
+//! sooner, and make more of the others late under overload; this one leaves fresh requests all that they need up to a
+//! load of 0.88. Tokens and not requests are shared, since after a change of traffic the late may be long prompts among
+//! short ones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub enum QueueOrder {
     #[default]
     Fifo,
     /// Those that can still meet their target, as they came; then the others, as they came. Those that have given way
-    /// for long enough get every ninth turn.
+    /// for long enough get a share of the turns.
     FreshFirst,
 }
 
@@ -55,12 +56,18 @@ pub struct WaitQueue<T> {
     target: Duration,
     gives_way: Duration,
     added: u64,
-    fresh: BTreeMap<Place, T>,
-    late: BTreeMap<Place, T>,
-    /// Fresh ones taken in a row while one had waited too long.
-    passed_over: u32,
+    fresh: BTreeMap<Place, Waiting<T>>,
+    late: BTreeMap<Place, Waiting<T>>,
+    /// Tokens of fresh ones that were taken while one had waited too long.
+    passed_over: u64,
     /// Whose turn it was when the queue was last looked at.
     turn: Turn,
+}
+
+#[derive(Debug, Clone)]
+struct Waiting<T> {
+    tokens: u32,
+    request: T,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +76,8 @@ enum Turn {
     Late,
 }
 
-/// Fresh requests that may be taken in a row while one has waited too long.
-const FRESH_TURNS: u32 = 8;
+/// Tokens of fresh requests for each token of one that has waited too long.
+const FRESH_SHARE: u64 = 8;
 
 /// The part of the time that a request waits at most for which a late one gives way.
 pub fn gives_way(longest_wait: Duration) -> Duration {
@@ -101,30 +108,35 @@ impl<T> WaitQueue<T> {
         self.fresh.is_empty() && self.late.is_empty()
     }
 
-    /// Adds a request that arrived at `arrived`: one that comes back after a failure keeps the moment of its arrival.
-    pub fn push(&mut self, arrived: Timestamp, request: T) -> Place {
+    /// Adds a request that arrived at `arrived` with a prompt of `tokens`: one that comes back after a failure keeps the
+    /// moment of its arrival.
+    pub fn push(&mut self, arrived: Timestamp, tokens: u32, request: T) -> Place {
         let place = Place {
             arrived,
             number: self.added,
         };
         self.added += 1;
-        self.fresh.insert(place, request);
+        self.fresh.insert(place, Waiting { tokens, request });
         place
     }
 
     /// Takes out the request at `place`, wherever it stands; `None` where it has been taken.
     pub fn remove(&mut self, place: Place) -> Option<T> {
-        self.fresh
-            .remove(&place)
-            .or_else(|| self.late.remove(&place))
+        let waiting = self.fresh.remove(&place);
+        let waiting = waiting.or_else(|| self.late.remove(&place))?;
+        Some(waiting.request)
     }
 
     /// Takes the next request at `now`, where the first token comes `lead` after a request is taken.
     pub fn pop(&mut self, now: Timestamp, lead: Duration) -> Option<T> {
         self.settle(now, lead);
-        let passes_over = self.turn == Turn::Fresh && self.has_waited_too_long(now);
-        let (place, _) = self.first()?;
-        self.passed_over = if passes_over { self.passed_over + 1 } else { 0 };
+        let passes_over = self.turn == Turn::Fresh && self.overdue(now).is_some();
+        let (place, next) = self.next()?;
+        self.passed_over = if passes_over {
+            self.passed_over + u64::from(next.tokens)
+        } else {
+            0
+        };
         self.remove(place)
     }
 
@@ -136,12 +148,16 @@ impl<T> WaitQueue<T> {
 
     /// The request that was next when the queue was last looked at.
     pub fn first(&self) -> Option<(Place, &T)> {
+        self.next().map(|(place, next)| (place, &next.request))
+    }
+
+    fn next(&self) -> Option<(Place, &Waiting<T>)> {
         let (fresh, late) = (self.fresh.first_key_value(), self.late.first_key_value());
-        let (place, request) = match self.turn {
+        let (place, next) = match self.turn {
             Turn::Fresh => fresh.or(late),
             Turn::Late => late.or(fresh),
         }?;
-        Some((*place, request))
+        Some((*place, next))
     }
 
     /// Moves those that have become late, and says whose turn it is. The fresh are in the order of their arrival, so the
@@ -153,19 +169,22 @@ impl<T> WaitQueue<T> {
         while let Some(first) = self.fresh.first_entry()
             && now.since(first.key().arrived) + lead > self.target
         {
-            let (place, request) = first.remove_entry();
-            self.late.insert(place, request);
+            let (place, waiting) = first.remove_entry();
+            self.late.insert(place, waiting);
         }
-        self.turn = if self.passed_over >= FRESH_TURNS && self.has_waited_too_long(now) {
+        let had =
+            |overdue: &Waiting<T>| self.passed_over >= FRESH_SHARE * u64::from(overdue.tokens);
+        self.turn = if self.overdue(now).is_some_and(had) {
             Turn::Late
         } else {
             Turn::Fresh
         };
     }
 
-    fn has_waited_too_long(&self, now: Timestamp) -> bool {
-        let oldest = self.late.first_key_value();
-        oldest.is_some_and(|(place, _)| now.since(place.arrived) >= self.gives_way)
+    /// Whoever has waited longest, if for too long.
+    fn overdue(&self, now: Timestamp) -> Option<&Waiting<T>> {
+        let (place, oldest) = self.late.first_key_value()?;
+        (now.since(place.arrived) >= self.gives_way).then_some(oldest)
     }
 }
 
@@ -183,7 +202,7 @@ mod tests {
     fn queue(order: QueueOrder) -> WaitQueue<u64> {
         let mut queue = WaitQueue::new(order, TARGET, PATIENT);
         for millis in [0, 500, 1_000, 1_500] {
-            queue.push(at(millis), millis);
+            queue.push(at(millis), 1, millis);
         }
         queue
     }
@@ -230,7 +249,7 @@ mod tests {
     #[test]
     fn one_that_leaves_is_gone_and_moves_nobody() {
         let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, PATIENT);
-        let places = [0, 500, 1_000].map(|millis| queue.push(at(millis), millis));
+        let places = [0, 500, 1_000].map(|millis| queue.push(at(millis), 1, millis));
         queue.peek(at(2_100), Duration::ZERO);
         assert_eq!(queue.remove(places[0]), Some(0), "a late one");
         assert_eq!(queue.remove(places[1]), Some(500), "a fresh one");
@@ -242,7 +261,7 @@ mod tests {
     fn one_that_comes_back_stands_where_it_arrived() {
         for order in [QueueOrder::Fifo, QueueOrder::FreshFirst] {
             let mut queue = queue(order);
-            queue.push(at(700), 700);
+            queue.push(at(700), 1, 700);
             let taken = drain(queue, at(1_600), Duration::ZERO);
             assert_eq!(taken, [0, 500, 700, 1_000, 1_500], "{order:?}");
         }
@@ -252,7 +271,7 @@ mod tests {
     fn of_those_that_arrive_together_the_first_added_is_the_first_taken() {
         let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, PATIENT);
         for number in 0..4 {
-            queue.push(at(1_000), number);
+            queue.push(at(1_000), 1, number);
         }
         assert_eq!(drain(queue, at(9_000), Duration::ZERO), [0, 1, 2, 3]);
     }
@@ -261,21 +280,38 @@ mod tests {
     fn contended() -> WaitQueue<u64> {
         let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, Duration::from_secs(30));
         for number in 0..5 {
-            queue.push(at(number), number);
-            queue.push(at(10_000 + number), 5 + number);
+            queue.push(at(number), 1, number);
+            queue.push(at(10_000 + number), 1, 5 + number);
         }
         for number in 10..30 {
-            queue.push(at(40_000), number);
+            queue.push(at(40_000), 1, number);
         }
         queue
     }
 
     #[test]
-    fn who_has_given_way_for_long_gets_every_ninth_turn() {
+    fn of_prompts_as_long_who_has_given_way_gets_every_ninth_turn() {
         let taken = drain(contended(), at(39_000), Duration::ZERO);
         let in_turn: Vec<_> = (10..18).chain([0]).chain(18..26).chain([1]).collect();
         let rest: Vec<_> = (26..30).chain(2..10).collect();
         assert_eq!(taken, [in_turn, rest].concat());
+    }
+
+    #[test]
+    fn turns_are_shared_by_tokens() {
+        let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, Duration::from_secs(30));
+        queue.push(at(0), 2_000, 0);
+        queue.push(at(1), 2_000, 1);
+        for number in 2..302 {
+            queue.push(at(40_000), 100, number);
+        }
+        let taken = drain(queue, at(39_000), Duration::ZERO);
+        let places = [0, 1].map(|late| taken.iter().position(|request| *request == late));
+        assert_eq!(
+            places,
+            [Some(160), Some(321 - 20)],
+            "8 x 2,000 tokens of fresh ones before each"
+        );
     }
 
     #[test]
@@ -300,12 +336,12 @@ mod tests {
         // One is taken every 100 ms, and one comes: the 20 of the start are too many.
         let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, Duration::from_secs(30));
         for number in 0..20 {
-            queue.push(at(0), number);
+            queue.push(at(0), 1, number);
         }
         let mut last_of_the_first = None;
         for turn in 0..600 {
             let now = at(3_000 + turn * 100);
-            queue.push(now, 20 + turn);
+            queue.push(now, 1, 20 + turn);
             let taken = queue.pop(now, Duration::ZERO).expect("one came just now");
             if taken < 20 {
                 last_of_the_first = Some(now);

@@ -5,7 +5,7 @@
 //! have their first token in time go before those that can't.
 //!
 //! Who is late gives way to those that aren't for three quarters of the time that a request waits at most; then it has
-//! its turns, so that fresh requests alone can't keep anybody waiting until that limit.
+//! its share of turns, so that fresh requests alone can't keep anybody waiting until that limit.
 //!
 //! The line is [`WaitQueue`] behind a short lock. Only its first may go. It is woken when something may have made room
 //! for it ([`PrefillQueue::room_may_be`]), picks its workers under the lock, so that no two take the same room, and
@@ -203,7 +203,10 @@ impl<'a> Seat<'a> {
         let waiting = queue.room.join(wanting.prompt_tokens);
         let waiting = waiting.ok_or(Refused::QueueFull)?;
         let call = Arc::new(Notify::new());
-        let place = line.waiting.push(wanting.arrived, Arc::clone(&call));
+        let waits = Arc::clone(&call);
+        let place = line
+            .waiting
+            .push(wanting.arrived, wanting.prompt_tokens, waits);
         Ok(Self {
             queue,
             call,

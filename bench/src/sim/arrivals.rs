@@ -102,8 +102,14 @@ impl World<'_> {
             if let Some(watch) = &mut self.watch {
                 watch.arrived(&job);
             }
-            self.queue.push(arrived, self.requests.len() - 1);
+            self.wait(arrived, self.requests.len() - 1);
         }
+    }
+
+    /// It waits in the router, as one that came at `arrived`.
+    pub(super) fn wait(&mut self, arrived: Timestamp, request: usize) {
+        let tokens = self.requests[request].to_compute().prompt_tokens;
+        self.queue.push(arrived, tokens, request);
     }
 
     pub(super) fn dispatch_waiting(&mut self) {

@@ -81,7 +81,7 @@ impl World<'_> {
         leaving.decoding = false;
         let decode = leaving.decode;
         self.migrations += 1;
-        self.queue.push(self.now, request);
+        self.wait(self.now, request);
         self.leave(decode);
     }
 
@@ -89,6 +89,11 @@ impl World<'_> {
     fn take_back(&mut self, request: usize) {
         let waiting = &self.requests[request];
         let (prefill, decode, job) = (waiting.prefill, waiting.decode, waiting.to_compute());
+        // One that has no token yet keeps the moment of its arrival, as the router's queue has it.
+        let since = match waiting.first_token {
+            None => waiting.arrived,
+            Some(_) => self.now,
+        };
         if self.workers[decode].decode.is_asking(request) {
             self.workers[prefill].prefill.expect_no_more(&job);
         } else if !self.workers[prefill].prefill.cancel(request) {
@@ -96,7 +101,7 @@ impl World<'_> {
         }
         self.workers[decode].decode.release(request);
         self.touched.push(decode);
-        self.queue.push(self.now, request);
+        self.wait(since, request);
         self.leave_prefill(request);
         self.leave(decode);
     }
@@ -186,8 +191,7 @@ impl World<'_> {
             self.leave_prefill(request);
             self.leave(decode);
             self.retries += 1;
-            // It keeps the moment of its arrival, as the router's queue has it.
-            self.queue.push(arrived, request);
+            self.wait(arrived, request);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use policies::queue::{QueueOrder, WaitQueue, gives_way};
+use policies::queue::{QueueOrder, WaitQueue};
 use policies::route::{self, Candidate, RoutePolicy, RouteSettings};
 use policies::time::Timestamp;
 use policies::worker::Role;
@@ -17,8 +17,9 @@ use super::worker::Worker;
 use super::{Dispatch, Setup};
 use crate::workload::Workload;
 
-/// What the router's default is. Nobody is sent away for it here: a late answer counts as late.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The router has late requests take turns before their time to wait is over. Here nobody is sent away, so nobody has to
+/// be saved from it.
+const GIVES_WAY: Duration = Duration::MAX;
 
 pub(super) struct World<'a> {
     pub(super) setup: &'a Setup,
@@ -69,7 +70,7 @@ impl<'a> World<'a> {
             agenda,
             workers: roles.map(|role| Worker::new(role, setup.warm)).collect(),
             requests: Vec::new(),
-            queue: WaitQueue::new(order, setup.slo.ttft, gives_way(LONGEST_WAIT)),
+            queue: WaitQueue::new(order, setup.slo.ttft, GIVES_WAY),
             prompts: Prompts::default(),
             policies: [setup.prefill_policy, setup.decode_policy]
                 .map(|kind| route::build(kind, &settings)),
