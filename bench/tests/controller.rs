@@ -11,8 +11,11 @@ use policies::ratio::{
 };
 use policies::time::Timestamp;
 
+/// One seed's luck decides by a hundredth.
+const SEEDS: [u64; 5] = [11, 12, 13, 14, 15];
+
 /// Prompt-heavy and answer-heavy traffic by turns, `phase` seconds each, at `load` of what the best split of each can.
-fn phases(model: &WorkerModel, load: f64, phase: f64, total: f64) -> Workload {
+fn phases(model: &WorkerModel, load: f64, phase: f64, total: f64, seed: u64) -> Workload {
     let mixes = [(2_048_u32, 128_u32), (128, 2_048)].map(|(prompt, output)| {
         let stream = policies::estimate::Stream {
             requests_per_second: 1.0,
@@ -31,7 +34,7 @@ fn phases(model: &WorkerModel, load: f64, phase: f64, total: f64) -> Workload {
         });
         (prompt, output, load * best.fold(0.0, f64::max))
     });
-    let mut dice = fastrand::Rng::with_seed(11);
+    let mut dice = fastrand::Rng::with_seed(seed);
     let (mut at, mut arrivals) = (0.0, Vec::new());
     while at < total {
         let (prompt, output, rate) = mixes[(at / phase) as usize % 2];
@@ -93,21 +96,27 @@ fn controller() -> PlannerSettings {
 
 #[test]
 fn the_controller_beats_every_fixed_split_and_the_thresholds_where_the_mix_shifts() {
-    let workload = phases(&WorkerModel::default(), 0.76, 300.0, 1_800.0);
-    let fixed = [(1, 3), (2, 2), (3, 1)].map(|split| attained(&workload, split, None).0);
+    let workloads = SEEDS.map(|seed| phases(&WorkerModel::default(), 0.76, 300.0, 1_800.0, seed));
+    let mean = |split: (u32, u32), planner: &Option<PlannerSettings>| {
+        let attained = workloads
+            .iter()
+            .map(|workload| attained(workload, split, planner.clone()).0);
+        attained.sum::<f64>() / workloads.len() as f64
+    };
+    let fixed = [(1, 3), (2, 2), (3, 1)].map(|split| mean(split, &None));
     let threshold = PlannerSettings::Threshold(ThresholdSettings::default());
-    let (by_thresholds, _) = attained(&workload, (2, 2), Some(threshold));
-    let (controlled, moves) = attained(&workload, (2, 2), Some(controller()));
+    let by_thresholds = mean((2, 2), &Some(threshold));
+    let controlled = mean((2, 2), &Some(controller()));
     let best_fixed = fixed.into_iter().fold(0.0, f64::max);
     assert!(
         controlled > 0.85 && controlled > best_fixed + 0.15 && controlled > by_thresholds + 0.1,
-        "{controlled} with {moves} moves; fixed {fixed:?}, thresholds {by_thresholds}"
+        "{controlled}; fixed {fixed:?}, thresholds {by_thresholds}"
     );
 }
 
 #[test]
 fn the_controller_moves_nothing_where_the_split_suffices() {
-    let workload = phases(&WorkerModel::default(), 0.57, 300.0, 1_800.0);
+    let workload = phases(&WorkerModel::default(), 0.57, 300.0, 1_800.0, 11);
     let (fixed, _) = attained(&workload, (2, 2), None);
     let (controlled, moves) = attained(&workload, (2, 2), Some(controller()));
     assert_eq!(moves, 0);
@@ -116,7 +125,7 @@ fn the_controller_moves_nothing_where_the_split_suffices() {
 
 /// Answer-heavy traffic for ten minutes, at a load that 1P3D carries and 2P2D doesn't.
 fn answers(model: &WorkerModel) -> Workload {
-    let Workload::Open { arrivals } = phases(model, 0.76, 300.0, 600.0) else {
+    let Workload::Open { arrivals } = phases(model, 0.76, 300.0, 600.0, 11) else {
         unreachable!("made above")
     };
     // The answer-heavy half, twice as long.
