@@ -17,7 +17,11 @@ fn shown(results: &Results) -> Vec<(String, Vec<(String, f64)>)> {
         .filter_map(|cell| {
             let contests = cell.contests.iter();
             let best = contests.max_by_key(|contest| (contest.fresh_first, contest.migrate))?;
-            let arms = best.arms.iter();
+            // What else the controller is tried as has no place and no colour of its own here.
+            let arms = best
+                .arms
+                .iter()
+                .filter(|arm| !arm.arm.starts_with("controller,"));
             let bars = arms.map(|arm| (arm.arm.clone(), arm.attainment.mean));
             // Names stand upright, and longer ones would not fit.
             let traffic = cell.traffic.trim_start_matches("phases of ");
