@@ -57,7 +57,8 @@ pub(super) struct QueueFlags {
     prefill_queue_tokens: Option<u64>,
 
     /// Who is next among those that wait for a prefill worker: whoever can still have its first token within
-    /// --ttft-slo-ms, or whoever came first
+    /// --ttft-slo-ms (with a share for those that have waited for three quarters of --queue-timeout-secs), or whoever
+    /// came first
     #[arg(long, value_name = "ORDER", default_value = QueueOrder::FreshFirst.as_str(), value_parser = order())]
     queue_order: QueueOrder,
 }
