@@ -25,7 +25,7 @@ use serde_json::Map;
 use std::{fmt, io, num::NonZeroUsize, process::ExitCode, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// Events of an answer that are no token: the usage, and [DONE].
+/// Events of an answer that are no token: the usage, and `[DONE]`.
 const EVENTS_WITHOUT_TOKEN: u32 = 2;
 
 /// A prompt that costs nothing to make: events are measured here.
