@@ -23,7 +23,7 @@ impl Need {
         itl_seconds: f64,
         streams: impl Iterator<Item = Stream> + Clone,
     ) -> Self {
-        let prefill = streams
+        let prefill: f64 = streams
             .clone()
             .map(|stream| {
                 let cached = stream.cached_tokens / stream.prompt_tokens.max(1.0);
@@ -39,7 +39,8 @@ impl Need {
             tokens.arrivals / tokens.per_second.max(f64::MIN_POSITIVE),
         );
         Self {
-            prefill,
+            // The sum of nothing is -0.0, which people would read.
+            prefill: prefill + 0.0,
             decode: tokens.per_second / capacity.max(LEAST_CAPACITY),
         }
     }
@@ -122,5 +123,12 @@ mod tests {
         assert!((one.decode - two.decode).abs() < 1e-9);
         let nothing = Need::of(&model, 0.025, std::iter::empty());
         assert!(nothing.prefill.abs() < 1e-9 && nothing.decode.abs() < 1e-9);
+    }
+
+    #[test]
+    fn nothing_needs_nothing_and_not_less() {
+        let need = Need::of(&WorkerModel::default(), 0.025, std::iter::empty());
+        assert_eq!((need.prefill, need.decode), (0.0, 0.0));
+        assert!(need.prefill.is_sign_positive() && need.decode.is_sign_positive());
     }
 }

@@ -183,7 +183,7 @@ async fn the_order_is_seen_by_those_that_are_late() {
 /// Eight that come at once to a worker that takes one at a time are late, all but five, and three clients that ask again
 /// as soon as they are answered leave it no moment for the others.
 #[tokio::test(start_paused = true)]
-async fn those_that_are_late_are_answered_before_they_run_out_of_patience() {
+async fn a_few_that_are_late_are_answered_in_time_to_wait_though_fresh_ones_keep_coming() {
     let local = LocalSet::new();
     let bench = Bench::new(1, QueueOrder::FreshFirst, 100);
     let request = |number| Rc::clone(&bench).request(number, BOUND as u32, ms(400));
