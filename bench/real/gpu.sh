@@ -12,11 +12,11 @@ PLACE=/tmp/real-study/pack
 if [[ ! -e $PLACE/unpacked ]]; then
   mkdir -p "$PLACE"
   # Python's own xz: the machine may have no other.
-  python3 - "$FOLDER/pack.tar.xz" "$PLACE" <<'PY'
-import sys, tarfile
-with tarfile.open(sys.argv[1]) as archive:
-    archive.extractall(sys.argv[2], filter="data")
-PY
+  unpack() {
+    python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2], filter="data")' "$1" "$2"
+  }
+  unpack "$FOLDER/pack.tar.xz" "$PLACE"
+  if [[ -e $FOLDER/peer.tar.xz ]]; then unpack "$FOLDER/peer.tar.xz" "$PLACE/peer"; fi
   # What the peer needs beside itself is in the rig's bundle.
   printf '#!/bin/sh\nPYTHONPATH=%s exec python3 "$@"\n' "$PLACE/peer:${SITE:-/tmp/site}/deps" >"$PLACE/peer-python"
   chmod +x "$PLACE/peer-python"

@@ -10,6 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 FOLDER=${1:-.gpu}
 : "${SGLANG_RIG:?names the folder of a rig of SGLang workers}"
 
+squeeze() { xz --x86 --lzma2=preset=9e,dict=256MiB,lc=4 -c "$1"; }
+
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 mkdir -p "$FOLDER" "$WORK/pack"
@@ -17,13 +19,16 @@ mkdir -p "$FOLDER" "$WORK/pack"
 for name in adaptive-router pd-bench; do
   strip -o "$WORK/pack/$name" "target/release/$name"
 done
-if [[ -n "${PEER_WHEEL:-}" ]]; then
-  python3 -m zipfile -e "$PEER_WHEEL" "$WORK/pack/peer"
-  find "$WORK/pack/peer" -name '*.so' -exec strip {} +
-fi
 # One archive: the programs have much of their machine code in common.
 tar -C "$WORK/pack" -cf "$WORK/pack.tar" .
-xz --x86 --lzma2=preset=9e,dict=256MiB,lc=4 -c "$WORK/pack.tar" >"$FOLDER/pack.tar.xz"
+squeeze "$WORK/pack.tar" >"$FOLDER/pack.tar.xz"
+
+if [[ -n "${PEER_WHEEL:-}" && ! -e "$FOLDER/peer.tar.xz" ]]; then
+  python3 -m zipfile -e "$PEER_WHEEL" "$WORK/peer"
+  find "$WORK/peer" -name '*.so' -exec strip {} +
+  tar -C "$WORK/peer" -cf "$WORK/peer.tar" .
+  squeeze "$WORK/peer.tar" >"$FOLDER/peer.tar.xz"
+fi
 
 rm -rf "$FOLDER/rig"
 mkdir -p "$FOLDER/rig"

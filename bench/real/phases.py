@@ -1,29 +1,33 @@
 """Traffic that changes its mix, on the same requests for each arm: a fixed split, or the controller."""
 
-import time
-
 import load
 from counters import Counters
 from router import Watch
 
 TAIL_S = 12  # after the last arrival: what has not ended by then is abandoned, and missed
-BETWEEN_S = 25  # a router's start, a move to the first split of an arm, the client's start
-FIRST_SPLIT = "2P2D"  # the controller's, which doesn't know what comes
+BETWEEN_S = 15  # a router's start, a move to the first split of an arm, the client's start
 CONTROLLER = "ours"
-MOVE_LOAD_S = 5
+
+
+def first_split(study):
+    """The controller's, which doesn't know what comes."""
+    return study.plan["splits"][0]
 
 
 def in_place(study):
     rig, plan = study.rig, study.plan
-    study.say(rig.start(FIRST_SPLIT, plan["start_s"]))
+    study.say(rig.start(first_split(study), plan["start_s"]))
     trace = Trace(study, study.args.phase_s or plan["phase_s"])
-    warm_up(study)
-    for arm in study.args.arms.split(","):
+    with study.router("--planner", "fixed") as router:
+        router.wait_ready()
+        warm_up(study, router)
+    arms = study.args.arms.split(",") if study.args.arms else [CONTROLLER, *plan["splits"]]
+    for arm in arms:
         study.attempt(arm, trace.seconds + TAIL_S + BETWEEN_S, lambda: run_in_place(study, trace, arm))
 
 
 def run_in_place(study, trace, arm):
-    split = FIRST_SPLIT if arm == CONTROLLER else arm
+    split = first_split(study) if arm == CONTROLLER else arm
     with open_router(study, arm) as router:
         router.wait_ready()
         router.move_to(split)
@@ -39,12 +43,12 @@ def open_router(study, arm, *flags, workers=None):
     return study.router("--planner", planner, "--decision-log", log, *flags, workers=workers)
 
 
-def warm_up(study):
-    with study.router("--planner", "fixed") as router:
-        router.wait_ready()
-        for _, _, prompt, output in Trace.parts(study, 1):
-            concurrency = study.plan["concurrency"] // 2
-            load.closed(router.url, study.rig, (prompt, min(output, 64)), 2 * concurrency, concurrency, 90, seed=99)
+def warm_up(study, router):
+    """Workers compile kernels at their first requests of a kind."""
+    concurrency = study.plan["concurrency"] // 2
+    for _, _, prompt, output in Trace.parts(study, 1):
+        study.attempt("warm-up", 45, lambda: load.closed(
+            router.url, study.rig, (prompt, min(output, 64)), 2 * concurrency, concurrency, 60, seed=99))  # fmt: skip
     study.say("warm")
 
 
@@ -89,43 +93,3 @@ def run_arm(study, trace, arm, split, router):
         f"{[one['attainment'] for one in phases]}, moves {watch.moves} {watch.changes[1:]}, failed {result['failed']}, "
         f"abandoned {result['abandoned'] + result['unsent']} {result['failures']}"
     )
-
-
-def by_restart(study):
-    """Workers that the router starts, and starts anew in the other role."""
-    rig, plan = study.rig, study.plan
-    rig.stop()
-    rig.start_mps()
-    cluster = study.scratch / "cluster.toml"
-    rig.cluster_file(cluster, FIRST_SPLIT)
-    workers = ["--cluster", cluster, "--state-dir", study.scratch / "state", "--stop-workers-on-exit"]
-    workers += ["--worker-stop-timeout-secs", 20]
-    with open_router(study, CONTROLLER, workers=workers) as router:
-        began = time.monotonic()
-        router.move_to(FIRST_SPLIT, plan["start_s"])
-        study.say(f"the router started four workers in {time.monotonic() - began:.0f} s")
-        study.write(what="start", seconds=round(time.monotonic() - began, 1))
-        for _, _, prompt, output in Trace.parts(study, 1):
-            study.attempt("warm-up", 60, lambda: load.closed(
-                router.url, rig, (prompt, min(output, 64)), 2 * plan["concurrency"], plan["concurrency"] // 2, 90, 99))  # fmt: skip
-        router.ask("automatic")
-        trace = Trace(study, study.args.phase_s or plan["restart_phase_s"])
-        study.attempt("ours by restart", trace.seconds + TAIL_S, lambda: run_arm(
-            study, trace, "ours by restart", FIRST_SPLIT, router))  # fmt: skip
-        if not router.ratio().get("moves_last_hour"):
-            study.attempt("a move under load", plan["restart_s"] + 20, lambda: asked_move(study, router))
-
-
-def asked_move(study, router):
-    """Where the controller found no move worth its price: one that is asked for, under load."""
-    prompt, output, rate = study.plan["phases"][0]
-    seconds = study.plan["restart_s"]
-    phases = [(seconds, rate / 2, prompt, output)]
-    path = study.scratch / "move.jsonl"
-    counts, _ = load.alternating(path, phases, study.args.seed)
-    router.ask("3P1D")
-    with Watch(router) as watch:
-        result = load.serve(router.url, study.rig, "--dataset-name", "trace", "--dataset-path", path, timeout=seconds + 60)
-    rows = load.by_phase(result, phases, counts, study.plan["slo"])
-    study.write(what="asked move", splits=watch.changes, phases=rows, **load.figures(result))
-    study.say(f"asked for 3P1D: {watch.changes}, failed {result['failed']} of {counts[0]}")

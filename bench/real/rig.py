@@ -24,6 +24,7 @@ QUESTION_S = 5
 # on one GPU share its memory bandwidth, so that without it one decode worker would do as well as three.
 MODEL, SHARE, MAX_RUNNING = "model-wide", 25, 16
 MPS_PIPES = "/tmp/mps"
+MPS_PAUSE_S = 2  # between the end of one daemon and the start of the next
 
 
 def get_json(port, path):
@@ -97,7 +98,8 @@ class Rig:
 
     def environment(self):
         # The GPU's scripts would log into OUT, which only so many files come back from.
-        return os.environ | {"LOG_DIR": str(self.run)}
+        # Timeouts are SGLang's own here (300 s): the rig's are for tests of the timeouts themselves.
+        return os.environ | {"LOG_DIR": str(self.run), "BTO": "300", "WTO": "300"}
 
     def stop(self):
         script = "gpu/workers.sh" if self.gpu else "cpu/rig.sh"
@@ -147,7 +149,7 @@ class Rig:
         self.ports = list(range(FIRST_PORT, FIRST_PORT + prefill + decode))
         if self.gpu:
             words = ["bash", str(self.folder / "gpu/worker.sh"), "{role}", "0", "{port}", "{bootstrap_port}"]
-            settings = {"MODEL": MODEL, "MAXRUN": str(MAX_RUNNING), "GRAPH": "1"}
+            settings = {"MODEL": MODEL, "MAXRUN": str(MAX_RUNNING), "GRAPH": "1", "BTO": "300", "WTO": "300"}
             settings |= {"CUDA_MPS_PIPE_DIRECTORY": MPS_PIPES, "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": str(SHARE)}
         else:
             words = ["bash", str(self.folder / "cpu/rig.sh"), "worker", "{role}", "{port}", "{bootstrap_port}"]
@@ -163,6 +165,7 @@ class Rig:
 
     def start_mps(self):
         if self.gpu:
+            time.sleep(MPS_PAUSE_S)
             subprocess.run(["bash", self.folder / "gpu/workers.sh", "mps"], check=True, env=self.environment())
 
 

@@ -21,9 +21,12 @@ import time
 import faults
 import phases
 import plans
+import restart
 import table
 from rig import Rig
 from router import Router, peer_python
+
+LOG_LINES = 120
 
 
 class Study:
@@ -60,6 +63,13 @@ class Study:
                  "--itl-slo-ms", slo["tpot_ms"], *flags]  # fmt: skip
         return Router(workers or self.rig.flags(), self.out / "router.log", *flags)
 
+    def keep_logs(self):
+        """The ends of the workers' logs: what they said when something went wrong."""
+        with (self.out / "workers.log").open("a") as out:
+            for log in [*sorted(self.rig.run.glob("*.log")), *sorted((self.scratch / "state").glob("*.log"))]:
+                lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+                out.write("\n".join([f"== {log}", *lines, ""]))
+
     def attempt(self, what, seconds, run):
         """Runs what fits before the deadline, and survives what goes wrong in it."""
         if self.left() < seconds:
@@ -84,7 +94,7 @@ def main():
     parser.add_argument("--rates", help="requests a second of the two phases, such as 9.6,11.1 [default: the plan's]")
     parser.add_argument("--phases", type=int, default=2)
     parser.add_argument("--phase-s", type=float, help="seconds of each [default: the plan's]")
-    parser.add_argument("--arms", default="ours,2P2D,3P1D,1P3D")
+    parser.add_argument("--arms", help="such as ours,2P2D [default: ours and all splits of the plan]")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stop", action="store_true", help="end the workers afterwards")
@@ -92,10 +102,11 @@ def main():
 
     study = Study(args)
     study.say(f"{args.part} on the {'GPU' if study.rig.gpu else 'CPU'} rig; peer: {peer_python() or 'none'}")
-    parts = {"table": table.table, "phases": phases.in_place, "restart": phases.by_restart, "faults": faults.faults}
+    parts = {"table": table.table, "phases": phases.in_place, "restart": restart.by_restart, "faults": faults.faults}
     try:
         parts[args.part](study)
     finally:
+        study.keep_logs()
         if args.stop:
             study.rig.stop()
         study.say(f"done, {study.failures} failures")

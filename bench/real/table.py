@@ -28,7 +28,7 @@ def table(study):
                 # In turns of mixes, so that what is cut off at the end is cut off evenly.
                 for number, mix in enumerate(plan["mixes"]):
                     cell(study, "router", split, mix, repetition, router)
-                    if number < 2:
+                    if number < 2 and repetition != 1:
                         cell(study, "paired", split, mix, repetition, router)
                 if repetition == 0 and python and (name := next(peers, None)):
                     study.attempt(f"sglang-router on {split}", 40, lambda: through_peer(study, split, name, python, router))
