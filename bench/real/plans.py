@@ -13,6 +13,7 @@ GPU = {
     "known": {"2P2D": (15.4, 11.7, 8.3), "3P1D": (18.0, 8.6, 12.0), "1P3D": (8.0, 13.9, 4.7)},
     "concurrency": 48,
     "cell_s": 8,
+    "cell_limit_s": 30,
     # Decode's 16 slots keep the time between tokens at 4 to 7 ms, so the target is twice that; the first token in two seconds.
     "slo": {"ttft_ms": 2000, "tpot_ms": 15},
     # 0.8 of the best split's requests a second, as known before.
@@ -32,6 +33,7 @@ CPU = {
     "known": {"1P2D": (3.0, 1.5, 3.0), "2P1D": (3.0, 1.5, 3.0)},
     "concurrency": 8,
     "cell_s": 5,
+    "cell_limit_s": 120,
     "slo": {"ttft_ms": 4000, "tpot_ms": 200},
     "phases": ((512, 8, 1.5), (32, 48, 1.0)),
     "phase_s": 30,

@@ -64,7 +64,7 @@ def cell(study, arm, split, mix, repetition, router, url=None):
     seed = 10 * repetition + plan["mixes"].index(mix)
 
     def run():
-        limit = max(30, 4 * expected)
+        limit = max(plan["cell_limit_s"], 4 * expected)
         if arm == "paired":
             row = load.paired(study.rig, mix, requests, plan["concurrency"], limit, seed)
         elif arm == "paired client, router":
