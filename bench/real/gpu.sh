@@ -21,7 +21,7 @@ if [[ ! -e $PLACE/unpacked ]]; then
   printf '#!/bin/sh\nPYTHONPATH=%s exec python3 "$@"\n' "$PLACE/peer:${SITE:-/tmp/site}/deps" >"$PLACE/peer-python"
   chmod +x "$PLACE/peer-python"
   # Names for a loopback address that decode workers don't know a prefill worker by; sglang-router needs them.
-  echo "127.0.0.1 loop1 loop2 loop3" >>/etc/hosts || true
+  if command -v nvidia-smi >/dev/null; then echo "127.0.0.1 loop1 loop2 loop3" >>/etc/hosts || true; fi
   touch "$PLACE/unpacked"
 fi
 

@@ -37,8 +37,8 @@ CPU = {
     "slo": {"ttft_ms": 4000, "tpot_ms": 200},
     "phases": ((512, 8, 1.5), (32, 48, 1.0)),
     "phase_s": 30,
-    "restart_phase_s": 90,
+    "restart_phase_s": 40,
     "model": MODELS / "cpu-model-tiny.toml",
     "fault": {"mix": (256, 32), "rate": 1.0, "seconds": 40},
-    "restart_s": 200,
+    "restart_s": 90,
 }

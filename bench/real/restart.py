@@ -21,6 +21,7 @@ def by_restart(study):
     workers = ["--cluster", cluster, "--state-dir", study.scratch / "state", "--stop-workers-on-exit"]
     workers += ["--worker-stop-timeout-secs", 20]
     with phases.open_router(study, ARM, workers=workers) as router:
+        router.wait_ready(path="/liveness")
         seconds = router.move_to(split, plan["start_s"])
         study.say(f"the router started its workers in {seconds:.0f} s")
         study.write(what="start", seconds=round(seconds, 1))

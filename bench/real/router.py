@@ -48,11 +48,11 @@ class Process:
                 start_new_session=True, env=os.environ | (environment or {}),
             )  # fmt: skip
 
-    def wait_ready(self, seconds=READY_S):
-        """Until it has a worker of each role."""
+    def wait_ready(self, seconds=READY_S, path="/readiness"):
+        """Until it has a worker of each role; with another path, until that answers."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if call(self.port, "GET", "/readiness", timeout=2)[0] == 200:
+            if call(self.port, "GET", path, timeout=2)[0] == 200:
                 return self
             if self.process.poll() is not None:
                 break
