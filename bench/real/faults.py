@@ -31,8 +31,9 @@ def faults(study):
 
 def under_load(study, router):
     plan = study.plan["fault"]
-    # So that nobody changes roles meanwhile.
-    router.ask(router.ratio()["split"])
+    # So that nobody changes roles meanwhile; a split that lacks a worker can't be asked for.
+    if sum(parts(split := router.ratio()["split"])) == len(study.rig.ports):
+        router.ask(split)
     stretch = [(plan["seconds"], plan["rate"], *plan["mix"])]
     path = study.scratch / "faults.jsonl"
     counts, _ = load.alternating(path, stretch, study.args.seed)

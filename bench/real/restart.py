@@ -32,8 +32,10 @@ def by_restart(study):
         study.attempt(ARM, need, lambda: phases.run_arm(study, trace, ARM, split, router))
         if not router.ratio().get("moves_last_hour"):
             study.attempt("a move under load", plan["restart_s"] + LAST_S, lambda: asked_move(study, router))
-        study.attempt("faults", faults.seconds(study) + LAST_S, lambda: faults.under_load(study, router))
-        wait_whole(study, router)
+        need = faults.seconds(study) + LAST_S
+        wait_whole(study, router, need)
+        study.attempt("faults", need, lambda: faults.under_load(study, router))
+        wait_whole(study, router, LAST_S)
 
 
 def asked_move(study, router):
@@ -54,10 +56,10 @@ def asked_move(study, router):
     study.say(f"asked for {split}: {watch.changes}, failed {result['failed']} of {counts[0]}")
 
 
-def wait_whole(study, router):
-    """Until the workers that were killed serve again."""
+def wait_whole(study, router, spare_s):
+    """Until all workers serve, as long as so much time is left."""
     began, before = time.monotonic(), None
-    while study.left() > LAST_S:
+    while study.left() > spare_s:
         split = router.ratio().get("split")
         if split != before:
             study.say(f"{split} {time.monotonic() - began:.0f} s after the load")

@@ -22,8 +22,16 @@ const RETRYABLE: [StatusCode; 6] = [
     StatusCode::GATEWAY_TIMEOUT,
 ];
 
-/// How SGLang's decode side words a failure of its prefill peer.
-const PREFILL_TO_BLAME: [&str; 2] = ["Lost connection with prefill", "Decode handshake failed"];
+/// How SGLang's decode side words a failure of its prefill peer. The last is a prompt whose KV did not come in time.
+const PREFILL_TO_BLAME: [&str; 3] = [
+    "Lost connection with prefill",
+    "Decode handshake failed",
+    "in KVPoll.WaitingForInput",
+];
+
+/// How its prefill side words a decode peer that had no room in time: prefill computes nothing before decode has
+/// reserved memory for it. Charged to prefill, an overload of decode would shut every prefill worker out.
+const DECODE_TO_BLAME: &str = "in KVPoll.Bootstrapping";
 
 #[derive(Debug)]
 pub struct Failure {
@@ -101,9 +109,13 @@ impl Failure {
             Cause::Status(answer) => &answer.message(),
             Cause::Transport(_) | Cause::Silent { .. } => return Some(self.role),
         };
-        let prefill = self.role == Role::Decode
-            && PREFILL_TO_BLAME.iter().any(|words| message.contains(words));
-        Some(if prefill { Role::Prefill } else { self.role })
+        Some(match self.role {
+            Role::Decode if PREFILL_TO_BLAME.iter().any(|words| message.contains(words)) => {
+                Role::Prefill
+            }
+            Role::Prefill if message.contains(DECODE_TO_BLAME) => Role::Decode,
+            role => role,
+        })
     }
 
     /// The kind of failure as a metric label.
@@ -214,13 +226,71 @@ mod tests {
     use crate::config::Config;
     use crate::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
 
-    #[test]
-    fn what_a_worker_says_of_a_refused_request_is_not_logged() {
+    fn answered(role: Role, status: u16, body: &'static str) -> Failure {
         let registry = WorkerRegistry::new(Config::default().breaker, |_| {});
         let url = WorkerUrl::parse("http://a:1").unwrap();
-        let worker = registry
-            .add(&WorkerSpec::new(url, Role::Decode))
-            .expect("the first");
+        let worker = registry.add(&WorkerSpec::new(url, role));
+        Failure {
+            role,
+            worker: worker.expect("the first"),
+            cause: Cause::Status(WorkerAnswer {
+                status: StatusCode::from_u16(status).unwrap(),
+                content_type: None,
+                retry_after: None,
+                body: Bytes::from_static(body.as_bytes()),
+            }),
+        }
+    }
+
+    #[test]
+    fn a_worker_that_waited_for_its_partner_in_vain_is_not_the_one_to_blame() {
+        let (prefill, decode) = (Role::Prefill, Role::Decode);
+        let table = [
+            (prefill, 500, "out of memory", Some(prefill)),
+            (
+                prefill,
+                500,
+                "timed out after 300.0s in KVPoll.Bootstrapping",
+                Some(decode),
+            ),
+            (
+                decode,
+                500,
+                "timed out after 300.0s in KVPoll.WaitingForInput",
+                Some(prefill),
+            ),
+            (
+                decode,
+                500,
+                "Decode handshake failed for request",
+                Some(prefill),
+            ),
+            (
+                decode,
+                500,
+                "Lost connection with prefill instance",
+                Some(prefill),
+            ),
+            (
+                decode,
+                500,
+                "timed out after 300.0s in KVPoll.Bootstrapping",
+                Some(decode),
+            ),
+            (decode, 400, "no such parameter", None),
+            (prefill, 429, "busy", None),
+        ];
+        for (role, status, body, blamed) in table {
+            assert_eq!(
+                answered(role, status, body).blames(),
+                blamed,
+                "{role}: {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_worker_says_of_a_refused_request_is_not_logged() {
         for (status, logged) in [
             (400, "decode answered 400 Bad Request"),
             (
@@ -228,16 +298,7 @@ mod tests {
                 "Decode server error (500 Internal Server Error): the words",
             ),
         ] {
-            let failure = Failure {
-                role: Role::Decode,
-                worker: Arc::clone(&worker),
-                cause: Cause::Status(WorkerAnswer {
-                    status: StatusCode::from_u16(status).unwrap(),
-                    content_type: None,
-                    retry_after: None,
-                    body: Bytes::from_static(b"the words"),
-                }),
-            };
+            let failure = answered(Role::Decode, status, "the words");
             assert_eq!(failure.logged(), logged);
             assert!(failure.message().contains("the words"));
         }
