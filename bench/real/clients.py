@@ -52,7 +52,7 @@ def aiperf(args, model, folder, seed):
     run([args.aiperf, "profile", "-m", model, "--url", args.url, "--endpoint-type", "completions", "--streaming", "--tokenizer",
          args.tokenizer, "--concurrency", args.concurrency, "--request-count", args.requests, "--prompt-input-tokens-mean",
          args.prompt, "--prompt-input-tokens-stddev", 0, "--prompt-output-tokens-mean", args.output,
-         "--prompt-output-tokens-stddev", 0, "--extra-inputs", "ignore_eos:true", "--random-seed", seed, "--ui-type", "none",
+         "--prompt-output-tokens-stddev", 0, "--extra-inputs", "ignore_eos:true", "--use-server-token-count", "--random-seed", seed, "--ui-type", "none",
          "--output-artifact-dir", folder], args.timeout)  # fmt: skip
     found = json.loads(next(folder.rglob("profile_export_aiperf.json")).read_text())
     ttft, gaps = found["time_to_first_token"], found["inter_token_latency"]
