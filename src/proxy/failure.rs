@@ -25,6 +25,10 @@ const RETRYABLE: [StatusCode; 6] = [
 /// How SGLang's decode side words a failure of its prefill peer.
 const PREFILL_TO_BLAME: [&str; 2] = ["Lost connection with prefill", "Decode handshake failed"];
 
+/// How SGLang words that one side of a transfer waited for the other until its limit: a prefill worker for space on the
+/// decode side, a decode worker for KV. Under overload both are in order and merely late.
+const WAITED_FOR_THE_OTHER: [&str; 2] = ["in KVPoll.Bootstrapping", "in KVPoll.WaitingForInput"];
+
 #[derive(Debug)]
 pub struct Failure {
     pub role: Role,
@@ -89,8 +93,8 @@ impl Failure {
         matches!(self.cause, Cause::Transport(UpstreamError::Connect(_)))
     }
 
-    /// The role whose worker the failure speaks against; `None` for a client's own mistake and for a worker that is
-    /// merely busy.
+    /// The role whose worker the failure speaks against; `None` for a client's own mistake, for a worker that is merely
+    /// busy, and for a pair that waited for each other.
     pub fn blames(&self) -> Option<Role> {
         let status = self.status();
         if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT {
@@ -101,8 +105,11 @@ impl Failure {
             Cause::Status(answer) => &answer.message(),
             Cause::Transport(_) | Cause::Silent { .. } => return Some(self.role),
         };
-        let prefill = self.role == Role::Decode
-            && PREFILL_TO_BLAME.iter().any(|words| message.contains(words));
+        let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+        if says(&WAITED_FOR_THE_OTHER) {
+            return None;
+        }
+        let prefill = self.role == Role::Decode && says(&PREFILL_TO_BLAME);
         Some(if prefill { Role::Prefill } else { self.role })
     }
 
@@ -214,13 +221,51 @@ mod tests {
     use crate::config::Config;
     use crate::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
 
-    #[test]
-    fn what_a_worker_says_of_a_refused_request_is_not_logged() {
+    fn failure(role: Role, status: u16, message: &'static str) -> Failure {
         let registry = WorkerRegistry::new(Config::default().breaker, |_| {});
         let url = WorkerUrl::parse("http://a:1").unwrap();
-        let worker = registry
-            .add(&WorkerSpec::new(url, Role::Decode))
-            .expect("the first");
+        Failure {
+            role,
+            worker: registry
+                .add(&WorkerSpec::new(url, role))
+                .expect("the first"),
+            cause: Cause::Status(WorkerAnswer {
+                status: StatusCode::from_u16(status).unwrap(),
+                content_type: None,
+                retry_after: None,
+                body: Bytes::from_static(message.as_bytes()),
+            }),
+        }
+    }
+
+    #[test]
+    fn a_failure_speaks_against_whom_its_words_name() {
+        let (prefill, decode) = (Role::Prefill, Role::Decode);
+        let bootstrapping = "Prefill bootstrap failed for request rank=0 with exception KVTransferError(\
+                             bootstrap_room=7): Request 7 timed out after 20.0s in KVPoll.Bootstrapping";
+        let waiting = "Request 7 timed out after 300.0s in KVPoll.WaitingForInput";
+        for (role, status, message, blamed) in [
+            (prefill, 500, "out of memory", Some(prefill)),
+            (decode, 500, "out of memory", Some(decode)),
+            (
+                decode,
+                500,
+                "Lost connection with prefill instance",
+                Some(prefill),
+            ),
+            (prefill, 500, bootstrapping, None),
+            (decode, 500, waiting, None),
+            (decode, 400, "bad request", None),
+        ] {
+            let failure = failure(role, status, message);
+            assert_eq!(failure.blames(), blamed, "{role} {status} {message}");
+            // Whoever is to blame, another pair may do better.
+            assert_eq!(failure.is_retryable(), status == 500, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_a_worker_says_of_a_refused_request_is_not_logged() {
         for (status, logged) in [
             (400, "decode answered 400 Bad Request"),
             (
@@ -228,16 +273,7 @@ mod tests {
                 "Decode server error (500 Internal Server Error): the words",
             ),
         ] {
-            let failure = Failure {
-                role: Role::Decode,
-                worker: Arc::clone(&worker),
-                cause: Cause::Status(WorkerAnswer {
-                    status: StatusCode::from_u16(status).unwrap(),
-                    content_type: None,
-                    retry_after: None,
-                    body: Bytes::from_static(b"the words"),
-                }),
-            };
+            let failure = failure(Role::Decode, status, "the words");
             assert_eq!(failure.logged(), logged);
             assert!(failure.message().contains("the words"));
         }
