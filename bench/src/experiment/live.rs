@@ -50,7 +50,7 @@ pub struct LivePlan {
     pub model: WorkerModel,
     pub time_scale: f64,
     pub kinds: [Kind; 2],
-    pub load: f64,
+    pub demand: Demand,
     pub phase_seconds: f64,
     pub phases: u32,
     /// All that there are for so many workers, if none is named.
@@ -61,6 +61,15 @@ pub struct LivePlan {
     /// How long a worker is away in the simulator when its role is changed; as long as it was, if nothing is said.
     pub away: Option<Duration>,
     pub out: PathBuf,
+}
+
+/// How much comes of each kind, while it is its turn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Demand {
+    /// A share of what the best split carries of it by the model.
+    Load(f64),
+    /// Requests a second.
+    Rates([f64; 2]),
 }
 
 /// Why an arm could not be played.
@@ -126,11 +135,13 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<LiveResults, LiveError> {
     let cluster = cluster::Cluster::load(&plan.cluster).map_err(LiveError::Cluster)?;
+    let told = cluster.check_time_scale(plan.time_scale);
+    told.map_err(LiveError::Cluster)?;
     let workers = cluster.len();
     let arms = arms(&plan.arms, workers)?;
     let fleet = (workers, plan.model, plan.time_scale);
     let phases = (plan.phase_seconds, plan.phases);
-    let scene = scene::Scene::new(fleet, plan.kinds, plan.load, phases);
+    let scene = scene::Scene::new(fleet, plan.kinds, plan.demand, phases);
     let stage = Stage {
         cluster,
         router: plan.router.clone(),

@@ -9,7 +9,11 @@ use clap::Args;
 use policies::{model::WorkerModel, ratio::Split};
 
 use crate::{
-    experiment::{arms::Planning, capacity::Kind, live::LivePlan},
+    experiment::{
+        arms::Planning,
+        capacity::Kind,
+        live::{Demand, LivePlan},
+    },
     model_file,
 };
 
@@ -34,15 +38,12 @@ pub(super) struct LiveArgs {
     /// What comes, as a share of what the best split carries of each kind by the model
     #[arg(long, default_value_t = 0.8, value_parser = positive)]
     load: f64,
+    /// Requests a second of the model's time of each kind, instead of a load: for workers whose model isn't known
+    #[arg(long, value_name = "RATE,RATE", conflicts_with = "load", value_parser = rates)]
+    rates: Option<[f64; 2]>,
     /// Prompt and answer tokens of the two kinds, in the mean
-    #[arg(
-        long,
-        value_name = "PROMPT/ANSWER",
-        num_args = 2,
-        value_delimiter = ',',
-        default_value = "2048/128,128/2048"
-    )]
-    kinds: Vec<Kind>,
+    #[arg(long, value_name = "PROMPT/ANSWER,PROMPT/ANSWER", default_value = "2048/128,128/2048", value_parser = kinds)]
+    kinds: [Kind; 2],
     /// Splits, threshold and controller; all of them by default
     #[arg(long, value_name = "ARM", value_delimiter = ',', value_parser = arm)]
     arms: Vec<Planning>,
@@ -67,16 +68,13 @@ impl LiveArgs {
             let program = std::env::current_exe().unwrap_or_default();
             program.with_file_name("adaptive-router")
         };
-        let [one, other] = self.kinds[..] else {
-            unreachable!("the parser takes two values")
-        };
         LivePlan {
             cluster: self.cluster.expect("the parser requires it"),
             router: self.router.unwrap_or_else(beside),
             model: self.model_file.unwrap_or_default(),
             time_scale: self.time_scale,
-            kinds: [one, other],
-            load: self.load,
+            kinds: self.kinds,
+            demand: self.rates.map_or(Demand::Load(self.load), Demand::Rates),
             phase_seconds: self.phase_seconds,
             phases: self.phases,
             arms: self.arms,
@@ -95,6 +93,22 @@ fn positive(text: &str) -> Result<f64, String> {
         Ok(number) if number > 0.0 && number <= 86_400.0 => Ok(number),
         Ok(_) | Err(_) => Err("expected a number above 0, 86400 at most".to_owned()),
     }
+}
+
+fn rates(text: &str) -> Result<[f64; 2], String> {
+    let [one, other] = pair(text)?;
+    Ok([positive(one)?, positive(other)?])
+}
+
+fn kinds(text: &str) -> Result<[Kind; 2], String> {
+    let [one, other] = pair(text)?;
+    Ok([one.parse()?, other.parse()?])
+}
+
+fn pair(text: &str) -> Result<[&str; 2], String> {
+    let pair = text.split_once(',');
+    let (one, other) = pair.ok_or("expected two, with a comma between them")?;
+    Ok([one, other])
 }
 
 fn arm(text: &str) -> Result<Planning, String> {

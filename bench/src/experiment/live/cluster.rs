@@ -17,6 +17,9 @@ use crate::get::{GetError, Getter};
 /// Fewer workers have one split, and nothing to compare.
 const FEWEST_WORKERS: usize = 3;
 
+/// The flag of simulated workers.
+const TIME_SCALE: &str = "--time-scale";
+
 /// A cluster file.
 #[derive(Debug, Clone)]
 pub(super) struct Cluster {
@@ -43,6 +46,10 @@ pub enum ClusterError {
         worker: String,
         port: u16,
     },
+    TimeScale {
+        found: String,
+        asked: f64,
+    },
     NoRole {
         url: String,
         error: GetError,
@@ -67,6 +74,11 @@ impl fmt::Display for ClusterError {
             Self::PortTaken { worker, port } => write!(
                 f,
                 "port {port} of worker {worker} is taken: end what listens there, or give the worker another one"
+            ),
+            Self::TimeScale { found, asked } => write!(
+                f,
+                "--cluster: workers are started with {TIME_SCALE} {found}, and the experiment with {asked}: give both the \
+                 same"
             ),
             Self::NoRole { url, error } => write!(
                 f,
@@ -125,6 +137,25 @@ impl Cluster {
             worker.remove("bootstrap_port");
         }
         table.to_string()
+    }
+
+    /// Whether workers that are told a time scale in the file are told this one.
+    pub(super) fn check_time_scale(&self, asked: f64) -> Result<(), ClusterError> {
+        let defaults = self.table.get("defaults").and_then(Value::as_table);
+        let tables = defaults.into_iter().chain(self.workers());
+        for words in tables.filter_map(|table| table.get("command")?.as_array()) {
+            let told = words
+                .windows(2)
+                .filter(|pair| pair[0].as_str() == Some(TIME_SCALE));
+            for found in told.filter_map(|pair| pair[1].as_str()) {
+                let is_asked = |scale: f64| scale.total_cmp(&asked).is_eq();
+                if !found.parse().is_ok_and(is_asked) {
+                    let found = found.to_owned();
+                    return Err(ClusterError::TimeScale { found, asked });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether the ports are free of the workers that are to be started.
@@ -246,6 +277,15 @@ mod tests {
         assert_eq!(cluster(FILE).identity(), cluster(&moved).identity());
         let another = FILE.replace("\"m\"", "\"n\"");
         assert_ne!(cluster(FILE).identity(), cluster(&another).identity());
+    }
+
+    #[test]
+    fn workers_of_another_time_scale_are_refused() {
+        let command = "[defaults]\ncommand = [\"w\", \"--time-scale\", \"0.50\"]\n";
+        let told = cluster(&FILE.replace("[defaults]\n", command));
+        assert!(told.check_time_scale(0.5).is_ok());
+        assert!(told.check_time_scale(1.0).is_err());
+        assert!(cluster(FILE).check_time_scale(1.0).is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LivePlan, figures::Figures, play::Played, scene::Scene};
+use super::{Demand, LivePlan, figures::Figures, play::Played, scene::Scene};
 use crate::experiment::arms::SLO;
 
 /// Live and simulated attainment agree up to so much.
@@ -18,8 +18,8 @@ pub struct LiveResults {
     pub time_scale: f64,
     /// Prompt and answer tokens of the two kinds, in the mean.
     pub kinds: [String; 2],
-    /// A share of what the best split carries of each kind.
-    pub load: f64,
+    /// A share of what the best split carries of each kind; nothing where rates were asked for.
+    pub load: Option<f64>,
     pub requests_per_second: [f64; 2],
     pub phase_seconds: f64,
     pub seconds: f64,
@@ -130,7 +130,10 @@ impl LiveResults {
             workers: scene.workers,
             time_scale: scene.scale,
             kinds: scene.kinds.map(super::Kind::name),
-            load: plan.load,
+            load: match plan.demand {
+                Demand::Load(load) => Some(load),
+                Demand::Rates(_) => None,
+            },
             requests_per_second: scene.rates,
             phase_seconds: scene.phase_seconds,
             seconds: scene.seconds,

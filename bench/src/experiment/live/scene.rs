@@ -13,6 +13,7 @@ use policies::{
     time::Timestamp,
 };
 
+use super::Demand;
 use crate::{
     experiment::{
         arms::{Arm, Planning, SLO},
@@ -42,11 +43,11 @@ pub(super) struct Scene {
 const QUEUE_SECONDS: f64 = 60.0;
 
 impl Scene {
-    /// Two kinds that take turns, each at `load` of what the best split carries of it.
+    /// Two kinds that take turns.
     pub(super) fn new(
         (workers, model, scale): (u32, WorkerModel, f64),
         kinds: [Kind; 2],
-        load: f64,
+        demand: Demand,
         (phase_seconds, phases): (f64, u32),
     ) -> Self {
         Self {
@@ -54,7 +55,10 @@ impl Scene {
             model,
             scale,
             kinds,
-            rates: kinds.map(|kind| load * capacity::best(model, kind, workers)),
+            rates: match demand {
+                Demand::Load(load) => kinds.map(|kind| load * capacity::best(model, kind, workers)),
+                Demand::Rates(rates) => rates,
+            },
             phase_seconds,
             seconds: phase_seconds * f64::from(phases),
         }
