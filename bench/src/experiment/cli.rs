@@ -56,7 +56,7 @@ pub struct ExperimentArgs {
         default_value = "bench/data/traces/azure-code-2023-excerpt.csv"
     )]
     trace: PathBuf,
-    /// Run everything anew; else runs are reused that this very program has kept in DIR/runs
+    /// Run everything anew; else runs are reused that this very program has kept in DIR/runs, or that were played before
     #[arg(long)]
     fresh: bool,
     /// The directory to write to: a part's results as .txt, .json and .csv, a picture, and how single runs went
@@ -98,18 +98,19 @@ impl std::error::Error for ExperimentError {}
 impl ExperimentArgs {
     pub async fn run(self) -> Result<ExitCode, ExperimentError> {
         let folder = Folder::open(&self.out).map_err(ExperimentError::Folder)?;
-        let store = Store::open(self.out.join("runs"), !self.fresh);
-        let store = store.map_err(ExperimentError::Store)?;
         if self.live {
-            return self.play(&folder, &store).await;
+            self.play(&folder).await
+        } else {
+            self.simulate(&folder)
         }
-        self.simulate(&folder, &store)
     }
 
-    fn simulate(&self, folder: &Folder, store: &Store) -> Result<ExitCode, ExperimentError> {
+    fn simulate(&self, folder: &Folder) -> Result<ExitCode, ExperimentError> {
         let grids = self.grids()?;
+        let store = Store::open(self.out.join("runs"), !self.fresh);
+        let store = store.map_err(ExperimentError::Store)?;
         for grid in grids {
-            let done = run(&grid, store, Progress::Shown).map_err(ExperimentError::Run)?;
+            let done = run(&grid, &store, Progress::Shown).map_err(ExperimentError::Run)?;
             let results = Results::new(&grid, &done.rows);
             print!("{}", Report(&results));
             folder.write(&results).map_err(ExperimentError::Folder)?;
@@ -124,10 +125,9 @@ impl ExperimentArgs {
     }
 
     /// Ctrl-C and SIGTERM end it in order: the router that runs takes its workers along.
-    async fn play(self, folder: &Folder, store: &Store) -> Result<ExitCode, ExperimentError> {
-        let plan = self
-            .of_live
-            .plan(seeds(self.first_seed, self.seeds.unwrap_or(1)), &self.out);
+    async fn play(self, folder: &Folder) -> Result<ExitCode, ExperimentError> {
+        let seeds = seeds(self.first_seed, self.seeds.unwrap_or(1));
+        let plan = self.of_live.plan(seeds, !self.fresh, &self.out);
         let stop = CancellationToken::new();
         let mut interrupt = signal(SignalKind::interrupt()).map_err(ExperimentError::Signals)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(ExperimentError::Signals)?;
@@ -140,7 +140,7 @@ impl ExperimentArgs {
             std::future::pending::<Infallible>().await
         };
         let results = tokio::select! {
-            results = live::run(&plan, store, Progress::Shown, stop.clone()) => results,
+            results = live::run(&plan, Progress::Shown, stop.clone()) => results,
             never = told => match never {},
         };
         let results = results.map_err(ExperimentError::Live)?;

@@ -11,6 +11,7 @@
 
 mod cluster;
 mod figures;
+mod kept;
 mod play;
 mod report;
 pub mod results;
@@ -30,7 +31,7 @@ use self::{
 use super::{
     arms::{Arm, Measures, Planning},
     capacity::Kind,
-    store::{Store, StoreError, hash_of},
+    store::hash_of,
 };
 use crate::{
     scenario::Progress,
@@ -53,6 +54,8 @@ pub struct LivePlan {
     pub demand: Demand,
     pub phase_seconds: f64,
     pub phases: u32,
+    /// That a request waits in the router at most.
+    pub queue_seconds: f64,
     /// All that there are for so many workers, if none is named.
     pub arms: Vec<Planning>,
     pub seeds: Vec<u64>,
@@ -60,6 +63,8 @@ pub struct LivePlan {
     pub start_within: Duration,
     /// How long a worker is away in the simulator when its role is changed; as long as it was, if nothing is said.
     pub away: Option<Duration>,
+    /// Whether runs that were played before are taken.
+    pub reuse: bool,
     pub out: PathBuf,
 }
 
@@ -81,7 +86,6 @@ pub enum LiveError {
     Workload(WorkloadError),
     Prompt(PromptError),
     Drive(DriveError),
-    Store(StoreError),
     Read { path: PathBuf, error: io::Error },
     Write { path: PathBuf, error: io::Error },
     Interrupted,
@@ -98,7 +102,6 @@ impl fmt::Display for LiveError {
             Self::Workload(error) => error.fmt(f),
             Self::Prompt(error) => error.fmt(f),
             Self::Drive(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
             Self::Read { path, error } => write!(
                 f,
                 "cannot read the router's program {}: {error}; name it with --router",
@@ -127,10 +130,9 @@ const DRAWS: u64 = 5;
 /// From the last request to the end of its answer, about: for the time that a run is said to take.
 const LAST_ANSWER: Duration = Duration::from_secs(30);
 
-/// Plays all arms with all seeds, unless `store` has them, and simulates them.
+/// Plays all arms with all seeds, unless `out` has them, and simulates them.
 pub async fn run(
     plan: &LivePlan,
-    store: &Store,
     progress: Progress,
     stop: CancellationToken,
 ) -> Result<LiveResults, LiveError> {
@@ -141,7 +143,7 @@ pub async fn run(
     let arms = arms(&plan.arms, workers)?;
     let fleet = (workers, plan.model, plan.time_scale);
     let phases = (plan.phase_seconds, plan.phases);
-    let scene = scene::Scene::new(fleet, plan.kinds, plan.demand, phases);
+    let scene = scene::Scene::new(fleet, plan.kinds, plan.demand, phases, plan.queue_seconds);
     let stage = Stage {
         cluster,
         router: plan.router.clone(),
@@ -151,7 +153,7 @@ pub async fn run(
         out: plan.out.clone(),
         stop,
     };
-    let played = play_all(&stage, &arms, &plan.seeds, store, progress).await?;
+    let played = play_all(&stage, &arms, plan, progress).await?;
     let away = plan.away.unwrap_or_else(|| away(&played));
     let mut live = Vec::new();
     for (arm, runs) in arms.iter().zip(&played) {
@@ -194,8 +196,7 @@ fn arms(named: &[Planning], workers: u32) -> Result<Vec<Arm>, LiveError> {
 async fn play_all(
     stage: &Stage,
     arms: &[Arm],
-    seeds: &[u64],
-    store: &Store,
+    plan: &LivePlan,
     progress: Progress,
 ) -> Result<Vec<Vec<Played>>, LiveError> {
     let program = std::fs::read(&stage.router).map_err(|error| LiveError::Read {
@@ -203,14 +204,16 @@ async fn play_all(
         error,
     })?;
     let program = hash_of(&program);
-    let mut played: Vec<Vec<Option<Played>>> = vec![vec![None; seeds.len()]; arms.len()];
+    let mut played: Vec<Vec<Option<Played>>> = vec![vec![None; plan.seeds.len()]; arms.len()];
     let mut to_play = Vec::new();
-    for (number, seed) in seeds.iter().enumerate() {
+    for (number, seed) in plan.seeds.iter().enumerate() {
         let mut order: Vec<_> = (0..arms.len()).collect();
         fastrand::Rng::with_seed(*seed).shuffle(&mut order);
         for arm in order {
             let inputs = format!("{}, router {program:016x}", stage.inputs(&arms[arm], *seed));
-            played[arm][number] = store.get(&inputs);
+            if plan.reuse {
+                played[arm][number] = kept::get(&stage.out, &arms[arm], *seed, &inputs);
+            }
             if played[arm][number].is_none() {
                 to_play.push((arm, number, *seed, inputs));
             }
@@ -223,7 +226,7 @@ async fn play_all(
         bar.set_prefix(format!("{name}, seed {seed} ({} of {runs})", turn + 1));
         bar.set_message("");
         let run = stage.play(&arms[arm], seed, &bar).await?;
-        store.put(&inputs, &run).map_err(LiveError::Store)?;
+        kept::put(&stage.out, &arms[arm], seed, (&inputs, &run))?;
         played[arm][number] = Some(run);
     }
     bar.finish_and_clear();

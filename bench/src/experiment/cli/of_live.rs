@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use policies::{model::WorkerModel, ratio::Split};
+use policies::{model::WorkerModel, queue, ratio::Split};
 
 use crate::{
     experiment::{
@@ -44,6 +44,9 @@ pub(super) struct LiveArgs {
     /// Prompt and answer tokens of the two kinds, in the mean
     #[arg(long, value_name = "PROMPT/ANSWER,PROMPT/ANSWER", default_value = "2048/128,128/2048", value_parser = kinds)]
     kinds: [Kind; 2],
+    /// Seconds that a request waits in the router at most
+    #[arg(long, value_name = "SECONDS", default_value_t = queue::TIMEOUT.as_secs_f64(), value_parser = positive)]
+    queue_seconds: f64,
     /// Splits, threshold and controller; all of them by default
     #[arg(long, value_name = "ARM", value_delimiter = ',', value_parser = arm)]
     arms: Vec<Planning>,
@@ -63,7 +66,7 @@ pub(super) struct LiveArgs {
 }
 
 impl LiveArgs {
-    pub(super) fn plan(self, seeds: Vec<u64>, out: &Path) -> LivePlan {
+    pub(super) fn plan(self, seeds: Vec<u64>, reuse: bool, out: &Path) -> LivePlan {
         let beside = || {
             let program = std::env::current_exe().unwrap_or_default();
             program.with_file_name("adaptive-router")
@@ -77,11 +80,13 @@ impl LiveArgs {
             demand: self.rates.map_or(Demand::Load(self.load), Demand::Rates),
             phase_seconds: self.phase_seconds,
             phases: self.phases,
+            queue_seconds: self.queue_seconds,
             arms: self.arms,
             seeds,
             tokenizer: self.tokenizer,
             start_within: Duration::from_secs_f64(self.start_seconds),
             away: self.away_seconds.map(Duration::from_secs_f64),
+            reuse,
             out: out.to_owned(),
         }
     }

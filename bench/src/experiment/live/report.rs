@@ -13,8 +13,8 @@ impl fmt::Display for LiveResults {
         writeln!(
             f,
             "{} workers, time scale {}; {one} at {rate:.1} requests/s and {other} at {other_rate:.1} take turns, {:.0} s \
-             each ±40 %, {:.0} s in all{}.\nGood: TTFT within {} s and mean ITL within {} ms. Fresh-first; \
-             answers run to their ends before a role changes, after which a worker is away for {:.2} s.\nTimes are the \
+             each ±40 %, {:.0} s in all{}.\nGood: TTFT within {} s and mean ITL within {} ms. Fresh-first, \
+             requests wait for {} s at most; answers run to their ends before a role changes, after which a worker is away for {:.2} s.\nTimes are the \
              model's: those of the clock divided by the time scale. Simulated: the mean of {} draws of the routing \
              policy.\n",
             self.workers,
@@ -25,6 +25,7 @@ impl fmt::Display for LiveResults {
                 .map_or_else(String::new, |load| format!(" (load {load})")),
             self.slo_ttft_s,
             self.slo_itl_s * 1e3,
+            self.queue_seconds,
             self.away_s,
             self.draws(),
         )?;

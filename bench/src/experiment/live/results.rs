@@ -23,6 +23,8 @@ pub struct LiveResults {
     pub requests_per_second: [f64; 2],
     pub phase_seconds: f64,
     pub seconds: f64,
+    /// That a request waits in the router at most.
+    pub queue_seconds: f64,
     pub slo_ttft_s: f64,
     pub slo_itl_s: f64,
     /// How long a worker was away in the simulator when its role was changed, after its drain.
@@ -137,6 +139,7 @@ impl LiveResults {
             requests_per_second: scene.rates,
             phase_seconds: scene.phase_seconds,
             seconds: scene.seconds,
+            queue_seconds: scene.queue_seconds,
             slo_ttft_s: SLO.ttft.as_secs_f64(),
             slo_itl_s: SLO.itl.as_secs_f64(),
             away_s: away.as_secs_f64() / scene.scale,

@@ -37,10 +37,9 @@ pub(super) struct Scene {
     pub(super) rates: [f64; 2],
     pub(super) phase_seconds: f64,
     pub(super) seconds: f64,
+    /// That a request waits in the router at most.
+    pub(super) queue_seconds: f64,
 }
-
-/// The router lets a request wait for so long by default.
-const QUEUE_SECONDS: f64 = 60.0;
 
 impl Scene {
     /// Two kinds that take turns.
@@ -49,6 +48,7 @@ impl Scene {
         kinds: [Kind; 2],
         demand: Demand,
         (phase_seconds, phases): (f64, u32),
+        queue_seconds: f64,
     ) -> Self {
         Self {
             workers,
@@ -61,6 +61,7 @@ impl Scene {
             },
             phase_seconds,
             seconds: phase_seconds * f64::from(phases),
+            queue_seconds,
         }
     }
 
@@ -103,6 +104,10 @@ impl Scene {
         span.mul_f64(self.scale)
     }
 
+    fn queue_timeout(&self) -> Duration {
+        self.stretched(Duration::from_secs_f64(self.queue_seconds))
+    }
+
     /// What the router is told that requests are held to: whole milliseconds.
     fn targets(&self) -> Slo {
         let whole = |span| {
@@ -133,10 +138,7 @@ impl Scene {
             format!("--planner={planner}"),
             format!("--ttft-slo-ms={}", targets.ttft.as_millis()),
             format!("--itl-slo-ms={}", targets.itl.as_millis()),
-            seconds(
-                "--queue-timeout-secs",
-                self.stretched(Duration::from_secs_f64(QUEUE_SECONDS)),
-            ),
+            seconds("--queue-timeout-secs", self.queue_timeout()),
             seconds("--role-change-cooldown-secs", self.guardrails().cooldown),
             seconds("--expected-phase-secs", controller.regime),
             format!("--role-change-margin-secs={}", controller.margin_seconds),
@@ -186,6 +188,7 @@ impl Scene {
             prefill: start.prefill,
             decode: start.decode,
             slo,
+            queue_timeout: Some(self.queue_timeout()),
             control: setup.control.map(|control| Control {
                 planner: stretched(control.planner),
                 guardrails: self.guardrails(),
