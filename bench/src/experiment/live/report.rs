@@ -16,7 +16,7 @@ impl fmt::Display for LiveResults {
              each ±40 %, {:.0} s in all{}.\nGood: TTFT within {} s and mean ITL within {} ms. Fresh-first, \
              requests wait for {} s at most; answers run to their ends before a role changes, after which a worker is away for {:.2} s.\nTimes are the \
              model's: those of the clock divided by the time scale. Simulated: the mean of {} draws of the routing \
-             policy.\n",
+             policy, with the least and the most that one of them attained.\n",
             self.workers,
             self.time_scale,
             self.phase_seconds,
@@ -95,8 +95,8 @@ impl LiveResults {
             "attained live",
             "simulated",
             "points",
-            "from",
-            "to",
+            "least",
+            "most",
             of_one.as_str(),
             "simulated",
             of_other.as_str(),
