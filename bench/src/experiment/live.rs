@@ -6,8 +6,8 @@
 //! arms, with role changes that take as long as they took. Where both agree, what the simulator says of arms and traffic
 //! for which nobody has the time is worth something; where they don't, one of the two is wrong.
 //!
-//! [`scene`] is what is played and in which time, [`cluster`] who the workers are, [`router`] the router of one run,
-//! [`play`] one run, [`results`] both sides of all runs.
+//! `scene` is what is played and in which time, `cluster` who the workers are, `router` the router of one run,
+//! `play` one run, `results` both sides of all runs.
 
 mod cluster;
 mod figures;
