@@ -1,10 +1,10 @@
-//! `pd-bench experiment`.
+//! `pd-bench experiment`, in virtual time or by the clock.
 
 mod of_live;
 
 use std::{convert::Infallible, fmt, path::PathBuf, process::ExitCode};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -21,12 +21,13 @@ use super::{
 use crate::scenario::Progress;
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("time").required(true).args(["sim", "live"])))]
 pub struct ExperimentArgs {
     /// In virtual time
-    #[arg(long, required_unless_present = "live")]
+    #[arg(long)]
     sim: bool,
     /// By the clock, through a router in front of the workers of --cluster, and simulated beside it
-    #[arg(long, requires = "cluster", conflicts_with = "sim")]
+    #[arg(long, requires = "cluster")]
     live: bool,
     /// What to compare on
     #[arg(
