@@ -13,6 +13,7 @@ mod csv_table;
 mod engines;
 mod folder;
 mod grid;
+pub mod live;
 mod oracle;
 mod picture;
 mod report;

@@ -15,7 +15,7 @@ async fn main() -> ExitCode {
         Command::TelemetryAccuracy(args) => args.run().await,
         Command::TelemetryCost(args) => args.run().await,
         Command::Sim(args) => args.run().map_err(CliError::Scenario),
-        Command::Experiment(args) => args.run().map_err(CliError::Experiment),
+        Command::Experiment(args) => args.run().await.map_err(CliError::Experiment),
         Command::Report(args) => args.run().map_err(CliError::Report),
         Command::SeedTable(args) => args.run().map_err(CliError::SeedTable),
         Command::Fit(args) => args.run().map_err(CliError::Fit),

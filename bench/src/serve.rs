@@ -30,6 +30,6 @@ pub use drive::{DriveError, Outcome, Plan, run};
 pub use figures::{Figures, Goodput, Late, Metric, Series};
 pub use item::{Item, Prompt};
 pub use prompts::{PromptError, Prompts};
-pub use record::Example;
+pub use record::{Example, Seen};
 pub use result::{About, Rate, to_json};
 pub use summary::Summary;

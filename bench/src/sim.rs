@@ -18,6 +18,7 @@ mod mixed;
 mod outcome;
 mod prefill;
 mod request;
+mod waiting;
 mod work;
 mod worker;
 mod world;
@@ -49,6 +50,8 @@ pub struct Setup {
     pub prefill_policy: PolicyKind,
     pub decode_policy: PolicyKind,
     pub dispatch: Dispatch,
+    /// How long a request waits in the router at most, all in all, before it has its first token; `None` is for ever.
+    pub queue_timeout: Option<Duration>,
     pub slo: Slo,
     /// Whether the workers have had their first batch already.
     pub warm: bool,
@@ -124,6 +127,7 @@ impl Setup {
             prefill_policy: PolicyKind::RoundRobin,
             decode_policy: PolicyKind::RoundRobin,
             dispatch: Dispatch::AtOnce,
+            queue_timeout: None,
             slo: Slo {
                 ttft: Duration::from_secs(2),
                 itl: Duration::from_millis(25),

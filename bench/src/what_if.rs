@@ -16,7 +16,7 @@ pub mod schedule;
 
 use std::{num::NonZeroU32, time::Duration};
 
-use policies::{model::WorkerModel, ratio::Split};
+use policies::{model::WorkerModel, queue, ratio::Split};
 use rayon::prelude::*;
 
 use crate::{
@@ -102,6 +102,7 @@ impl Question {
             prefill_policy: self.routing.policy,
             decode_policy: self.routing.policy,
             dispatch: self.routing.dispatch,
+            queue_timeout: Some(queue::TIMEOUT),
             slo: self.slo,
             warm: true,
             changes,

@@ -289,6 +289,59 @@ fn fresh_first_serves_more_in_time_under_overload() {
 }
 
 #[test]
+fn who_waits_too_long_is_sent_away_at_that_moment_and_makes_room() {
+    let with = |queue_timeout| {
+        let setup = Setup {
+            dispatch: Dispatch::WhenThereIsRoom {
+                order: QueueOrder::Fifo,
+                pending_tokens: 16_384,
+            },
+            queue_timeout,
+            ..study(1, 3)
+        };
+        run(
+            &setup,
+            &paced(job(2048, 32), 3_000, Duration::from_millis(33)),
+        )
+    };
+    let timeout = Duration::from_secs(5);
+    let outcome = with(Some(timeout));
+    let timed_out: Vec<_> = outcome
+        .requests
+        .iter()
+        .filter(|request| request.end == End::TimedOut)
+        .collect();
+    // Some 24 of 30 a second can be served.
+    assert!((300..900).contains(&timed_out.len()), "{}", timed_out.len());
+    for request in &timed_out {
+        assert_eq!(request.first_token, None);
+        assert_eq!(request.ended.since(request.arrived), timeout);
+    }
+    assert_eq!(outcome.completed().count() + timed_out.len(), 3_000);
+    // Nobody who was served waited for longer, and with nobody sent away they do.
+    let longest = |outcome: &Outcome| outcome.ttft_quantile(1.0);
+    assert!(longest(&outcome) < timeout + Duration::from_secs(2));
+    assert!(longest(&with(None)) > 3 * timeout);
+}
+
+#[test]
+fn a_client_that_is_sent_away_asks_again() {
+    let setup = Setup {
+        dispatch: Dispatch::WhenThereIsRoom {
+            order: QueueOrder::Fifo,
+            pending_tokens: 1,
+        },
+        queue_timeout: Some(Duration::from_millis(100)),
+        ..study(1, 1)
+    };
+    let outcome = run(&setup, &closed(job(8_192, 2), 200, 20));
+    let timed_out = |request: &&pd_bench::sim::Served| request.end == End::TimedOut;
+    let away = outcome.requests.iter().filter(timed_out).count();
+    assert!(away > 100, "{away}");
+    assert_eq!(outcome.completed().count() + away, 200);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let setup = Setup {
         prefill_policy: policies::route::PolicyKind::PowerOfTwo,
@@ -313,7 +366,7 @@ proptest! {
         pool in 20_000_u64..60_000, largest in 1_u32..40,
         changes in proptest::collection::vec((0_u64..20, any::<bool>(), 0_u64..5), 0..4),
         failures in proptest::collection::vec((0_u64..20, 0_usize..6, 1_u64..5), 0..3),
-        late_binding: bool, migrate: bool,
+        late_binding: bool, migrate: bool, timeout in proptest::option::of(0_u64..5_000),
     ) {
         let mut setup = study(prefill, decode);
         setup.model.decode.kv_pool_tokens = pool;
@@ -326,6 +379,7 @@ proptest! {
         setup.failures = failures.iter().map(|&(at, worker, down)| Failure {
             at: seconds(at), worker, down: Duration::from_secs(down),
         }).collect();
+        setup.queue_timeout = timeout.map(Duration::from_millis);
         setup.drain = if migrate { Drain::Migrate } else { Drain::Wait };
         if late_binding {
             setup.dispatch = Dispatch::WhenThereIsRoom { order: QueueOrder::FreshFirst, pending_tokens: 4_096 };
@@ -345,6 +399,11 @@ proptest! {
             if let Some(first) = request.first_token {
                 prop_assert!(request.arrived <= first && first <= request.ended);
             }
+            if request.end == End::TimedOut {
+                let timeout = setup.queue_timeout.expect("nobody is sent away without");
+                prop_assert_eq!(request.first_token, None);
+                prop_assert!(request.ended.since(request.arrived) >= timeout);
+            }
             if request.end == End::Completed {
                 prop_assert!(request.first_token.is_some());
                 tokens += u64::from(job.output_tokens) - 1;
@@ -352,7 +411,7 @@ proptest! {
         }
         prop_assert!(outcome.itl.len() >= tokens);
         if failures.is_empty() {
-            prop_assert!(all_completed(&outcome));
+            prop_assert!(outcome.requests.iter().all(|request| request.end != End::Failed));
             prop_assert_eq!(outcome.itl.len(), tokens);
         }
     }

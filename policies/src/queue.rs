@@ -79,6 +79,11 @@ enum Turn {
 /// Tokens of fresh requests for each token of one that has waited too long.
 const FRESH_SHARE: u64 = 8;
 
+/// How long a request waits at most in a queue that takes the place of the workers' own, unless told otherwise. Much
+/// longer than a role changes, so that those that a change made late are served while fresh ones leave room for them; as
+/// long as SGLang's decode waits for a prefill, and half of what OpenAI's clients wait for an answer.
+pub const TIMEOUT: Duration = Duration::from_secs(300);
+
 /// The part of the time that a request waits at most for which a late one gives way.
 pub fn gives_way(longest_wait: Duration) -> Duration {
     longest_wait * 3 / 4

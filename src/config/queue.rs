@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use policies::queue::QueueOrder;
+use policies::queue::{self, QueueOrder};
 
 use super::Mode;
 use super::parse;
@@ -30,12 +30,13 @@ pub struct QueueSettings {
 /// the same number.
 const CONTROLLER_PREFILL_TOKENS: NonZeroU64 = NonZeroU64::new(16_384).expect("not zero");
 
-/// `sglang_router`'s number, for places.
+/// `sglang_router`'s numbers, for places.
 const QUEUE_SIZE: usize = 100;
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where the router's queue takes the place of the workers' own, which have no bound. As many come in the default
-/// timeout at 68 requests a second, which is more than the published study's four pairs sustain of its shortest
-/// prompts and answers together.
+/// Where the router's queue takes the place of the workers' own, which have no bound. As many come in a minute at 68
+/// requests a second, which is more than the published study's four pairs sustain of its shortest prompts and answers
+/// together.
 const LATE_BINDING_QUEUE_SIZE: usize = 4_096;
 
 #[derive(Debug, Clone, Args)]
@@ -46,9 +47,9 @@ pub(super) struct QueueFlags {
     #[arg(long, value_name = "N", value_parser = parse::whole::<usize>)]
     queue_size: Option<usize>,
 
-    /// Seconds that a request waits at most
-    #[arg(id = "queue-timeout-secs", long, value_name = "SECS", default_value = "60", value_parser = parse::positive_seconds)]
-    queue_timeout: Duration,
+    /// Seconds that a request waits at most [default: 60] (300 with a bound of --prefill-queue-tokens)
+    #[arg(id = "queue-timeout-secs", long, value_name = "SECS", value_parser = parse::positive_seconds)]
+    queue_timeout: Option<Duration>,
 
     /// PD mode: requests wait in the router while every prefill worker has this many prompt tokens before it, and are
     /// paired with workers when one has less; 0 is no bound [default: no limit] (16384 with --policy
@@ -82,13 +83,13 @@ impl QueueFlags {
                 ignored.push("--prefill-queue-tokens (needs --pd-disaggregation)".to_owned());
             }
         }
-        let size = match prefill_tokens {
-            Some(_) => LATE_BINDING_QUEUE_SIZE,
-            None => QUEUE_SIZE,
+        let (size, timeout) = match prefill_tokens {
+            Some(_) => (LATE_BINDING_QUEUE_SIZE, queue::TIMEOUT),
+            None => (QUEUE_SIZE, TIMEOUT),
         };
         QueueSettings {
             size: self.queue_size.unwrap_or(size),
-            timeout: self.queue_timeout,
+            timeout: self.queue_timeout.unwrap_or(timeout),
             order: self.queue_order,
             prefill_tokens,
         }

@@ -22,16 +22,12 @@ const RETRYABLE: [StatusCode; 6] = [
     StatusCode::GATEWAY_TIMEOUT,
 ];
 
-/// How SGLang's decode side words a failure of its prefill peer. The last is a prompt whose KV did not come in time.
-const PREFILL_TO_BLAME: [&str; 3] = [
-    "Lost connection with prefill",
-    "Decode handshake failed",
-    "in KVPoll.WaitingForInput",
-];
+/// How SGLang's decode side words a failure of its prefill peer.
+const PREFILL_TO_BLAME: [&str; 2] = ["Lost connection with prefill", "Decode handshake failed"];
 
-/// How its prefill side words a decode peer that had no room in time: prefill computes nothing before decode has
-/// reserved memory for it. Charged to prefill, an overload of decode would shut every prefill worker out.
-const DECODE_TO_BLAME: &str = "in KVPoll.Bootstrapping";
+/// How SGLang words that one side of a transfer waited for the other until its limit: a prefill worker for space on the
+/// decode side, a decode worker for KV. Under overload both are in order and merely late.
+const WAITED_FOR_THE_OTHER: [&str; 2] = ["in KVPoll.Bootstrapping", "in KVPoll.WaitingForInput"];
 
 #[derive(Debug)]
 pub struct Failure {
@@ -97,8 +93,8 @@ impl Failure {
         matches!(self.cause, Cause::Transport(UpstreamError::Connect(_)))
     }
 
-    /// The role whose worker the failure speaks against; `None` for a client's own mistake and for a worker that is
-    /// merely busy.
+    /// The role whose worker the failure speaks against; `None` for a client's own mistake, for a worker that is merely
+    /// busy, and for a pair that waited for each other.
     pub fn blames(&self) -> Option<Role> {
         let status = self.status();
         if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT {
@@ -109,13 +105,12 @@ impl Failure {
             Cause::Status(answer) => &answer.message(),
             Cause::Transport(_) | Cause::Silent { .. } => return Some(self.role),
         };
-        Some(match self.role {
-            Role::Decode if PREFILL_TO_BLAME.iter().any(|words| message.contains(words)) => {
-                Role::Prefill
-            }
-            Role::Prefill if message.contains(DECODE_TO_BLAME) => Role::Decode,
-            role => role,
-        })
+        let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+        if says(&WAITED_FOR_THE_OTHER) {
+            return None;
+        }
+        let prefill = self.role == Role::Decode && says(&PREFILL_TO_BLAME);
+        Some(if prefill { Role::Prefill } else { self.role })
     }
 
     /// The kind of failure as a metric label.
@@ -226,66 +221,46 @@ mod tests {
     use crate::config::Config;
     use crate::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
 
-    fn answered(role: Role, status: u16, body: &'static str) -> Failure {
+    fn failure(role: Role, status: u16, message: &'static str) -> Failure {
         let registry = WorkerRegistry::new(Config::default().breaker, |_| {});
         let url = WorkerUrl::parse("http://a:1").unwrap();
-        let worker = registry.add(&WorkerSpec::new(url, role));
         Failure {
             role,
-            worker: worker.expect("the first"),
+            worker: registry
+                .add(&WorkerSpec::new(url, role))
+                .expect("the first"),
             cause: Cause::Status(WorkerAnswer {
                 status: StatusCode::from_u16(status).unwrap(),
                 content_type: None,
                 retry_after: None,
-                body: Bytes::from_static(body.as_bytes()),
+                body: Bytes::from_static(message.as_bytes()),
             }),
         }
     }
 
     #[test]
-    fn a_worker_that_waited_for_its_partner_in_vain_is_not_the_one_to_blame() {
+    fn a_failure_speaks_against_whom_its_words_name() {
         let (prefill, decode) = (Role::Prefill, Role::Decode);
-        let table = [
+        let bootstrapping = "Prefill bootstrap failed for request rank=0 with exception KVTransferError(\
+                             bootstrap_room=7): Request 7 timed out after 20.0s in KVPoll.Bootstrapping";
+        let waiting = "Request 7 timed out after 300.0s in KVPoll.WaitingForInput";
+        for (role, status, message, blamed) in [
             (prefill, 500, "out of memory", Some(prefill)),
-            (
-                prefill,
-                500,
-                "timed out after 300.0s in KVPoll.Bootstrapping",
-                Some(decode),
-            ),
-            (
-                decode,
-                500,
-                "timed out after 300.0s in KVPoll.WaitingForInput",
-                Some(prefill),
-            ),
-            (
-                decode,
-                500,
-                "Decode handshake failed for request",
-                Some(prefill),
-            ),
+            (decode, 500, "out of memory", Some(decode)),
             (
                 decode,
                 500,
                 "Lost connection with prefill instance",
                 Some(prefill),
             ),
-            (
-                decode,
-                500,
-                "timed out after 300.0s in KVPoll.Bootstrapping",
-                Some(decode),
-            ),
-            (decode, 400, "no such parameter", None),
-            (prefill, 429, "busy", None),
-        ];
-        for (role, status, body, blamed) in table {
-            assert_eq!(
-                answered(role, status, body).blames(),
-                blamed,
-                "{role}: {body}"
-            );
+            (prefill, 500, bootstrapping, None),
+            (decode, 500, waiting, None),
+            (decode, 400, "bad request", None),
+        ] {
+            let failure = failure(role, status, message);
+            assert_eq!(failure.blames(), blamed, "{role} {status} {message}");
+            // Whoever is to blame, another pair may do better.
+            assert_eq!(failure.is_retryable(), status == 500, "{message}");
         }
     }
 
@@ -298,7 +273,7 @@ mod tests {
                 "Decode server error (500 Internal Server Error): the words",
             ),
         ] {
-            let failure = answered(Role::Decode, status, "the words");
+            let failure = failure(Role::Decode, status, "the words");
             assert_eq!(failure.logged(), logged);
             assert!(failure.message().contains("the words"));
         }

@@ -222,9 +222,9 @@ async fn without_prefill_workers_the_answer_is_the_same_as_without_a_queue() {
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_a_worker_that_is_on_its_way_as_long_as_for_room() {
     for (role, back_after, status) in [
-        (Role::Prefill, 50, 200),
-        (Role::Decode, 50, 200),
-        (Role::Prefill, 70, 408),
+        (Role::Prefill, 290, 200),
+        (Role::Decode, 290, 200),
+        (Role::Prefill, 310, 408),
     ] {
         let rig = Rig::new(&BOUND);
         let registry = &rig.proxy.registry;

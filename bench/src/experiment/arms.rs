@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use policies::{
     model::WorkerModel,
-    queue::QueueOrder,
+    queue::{self, QueueOrder},
     ratio::{
         ControllerSettings, Drain, GuardrailSettings, PlannerSettings, Split, ThresholdSettings,
     },
@@ -220,6 +220,7 @@ impl Arm {
                 | Planning::Oracle => 0,
             },
             dispatch: self.dispatch(),
+            queue_timeout: Some(queue::TIMEOUT),
             drain: self.drain(),
             slo: SLO,
             warm: true,

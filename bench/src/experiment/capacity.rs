@@ -1,8 +1,11 @@
 //! What a split can carry of one kind of request: the unit in which the experiment's loads are given.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{collections::HashMap, path::Path, str::FromStr, time::Duration};
 
-use policies::ratio::{Need, Split};
+use policies::{
+    model::WorkerModel,
+    ratio::{Need, Split},
+};
 use rayon::prelude::*;
 
 use super::{
@@ -37,6 +40,23 @@ impl Kind {
     }
 }
 
+/// As it is written on a command line: `2048/128`.
+impl FromStr for Kind {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let tokens = |text: &str| text.parse().ok().filter(|tokens| *tokens > 0);
+        let read = || {
+            let (prompt, output) = text.split_once('/')?;
+            Some(Self {
+                prompt: tokens(prompt)?,
+                output: tokens(output)?,
+            })
+        };
+        read().ok_or("expected tokens of prompt and answer, such as 2048/128")
+    }
+}
+
 /// A split carries a rate where so many requests meet their targets.
 const CARRIED: f64 = 0.95;
 
@@ -50,20 +70,18 @@ pub struct Capacities(HashMap<(Engine, Kind), f64>);
 impl Capacities {
     /// Finds those of all `wanted`, where `store` doesn't know them.
     pub fn find(wanted: &[(Engine, Kind)], store: &Store) -> Result<Self, StoreError> {
-        let best = |&(engine, kind): &(Engine, Kind)| {
+        let known = |&(engine, kind): &(Engine, Kind)| {
             let inputs = format!("capacity of {:?} for {kind:?}", engine.model());
             let best = if let Some(known) = store.get(&inputs) {
                 known
             } else {
-                let splits = Split::all(START.workers()).into_par_iter();
-                let capacities = splits.map(|split| capacity(engine, kind, split));
-                let best = capacities.reduce(|| 0.0, f64::max);
+                let best = best(engine.model(), kind, START.workers());
                 store.put(&inputs, best)?;
                 best
             };
             Ok(((engine, kind), best))
         };
-        let found: Result<_, StoreError> = wanted.par_iter().map(best).collect();
+        let found: Result<_, StoreError> = wanted.par_iter().map(known).collect();
         Ok(Self(found?))
     }
 
@@ -73,9 +91,15 @@ impl Capacities {
     }
 }
 
+/// The rate that the best split of so many workers carries.
+pub(super) fn best(model: WorkerModel, kind: Kind, workers: u32) -> f64 {
+    let splits = Split::all(workers).into_par_iter();
+    let capacities = splits.map(|split| capacity(model, kind, split));
+    capacities.reduce(|| 0.0, f64::max)
+}
+
 /// The largest rate that `split` carries, by halving an interval around what the model says.
-fn capacity(engine: Engine, kind: Kind, split: Split) -> f64 {
-    let model = engine.model();
+fn capacity(model: WorkerModel, kind: Kind, split: Split) -> f64 {
     let stream = policies::estimate::Stream {
         requests_per_second: 1.0,
         deviation: 0.0,
@@ -121,7 +145,7 @@ mod tests {
                 prefill,
                 decode: 4 - prefill,
             };
-            capacity(Engine::Clean, Kind { prompt, output }, split)
+            capacity(Engine::Clean.model(), Kind { prompt, output }, split)
         };
         assert!(of(128, 2_048, 1) > 1.2 * of(128, 2_048, 2));
         assert!(of(2_048, 16, 3) > 1.2 * of(2_048, 16, 2));

@@ -1,12 +1,18 @@
-//! `pd-bench experiment`.
+//! `pd-bench experiment`, in virtual time or by the clock.
 
-use std::{fmt, path::PathBuf, process::ExitCode};
+mod of_live;
 
-use clap::Args;
+use std::{convert::Infallible, fmt, path::PathBuf, process::ExitCode};
 
+use clap::{ArgGroup, Args};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use self::of_live::LiveArgs;
 use super::{
     folder::{Folder, FolderError},
     grid::{Grid, Part},
+    live::{self, LiveError},
     report::Report,
     results::Results,
     run::{RunError, run},
@@ -15,10 +21,14 @@ use super::{
 use crate::scenario::Progress;
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("time").required(true).args(["sim", "live"])))]
 pub struct ExperimentArgs {
     /// In virtual time
-    #[arg(long, required = true)]
+    #[arg(long)]
     sim: bool,
+    /// By the clock, through a router in front of the workers of --cluster, and simulated beside it
+    #[arg(long, requires = "cluster")]
+    live: bool,
     /// What to compare on
     #[arg(
         long,
@@ -30,7 +40,8 @@ pub struct ExperimentArgs {
     /// Two cells and few seeds, in seconds: that everything still runs
     #[arg(long)]
     quick: bool,
-    /// Seeds; three to five of them at most where arms differ by far or traffic hardly does [default: 20, or 3 if quick]
+    /// Seeds; three to five of them at most where arms differ by far or traffic hardly does [default: 20, or 3 if quick,
+    /// or 1 if live]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     seeds: Option<u64>,
     /// The first seed
@@ -46,12 +57,14 @@ pub struct ExperimentArgs {
         default_value = "bench/data/traces/azure-code-2023-excerpt.csv"
     )]
     trace: PathBuf,
-    /// Run everything anew; else runs are reused that this very program has kept in DIR/runs
+    /// Run everything anew; else runs are reused that this very program has kept in DIR/runs, or that were played before
     #[arg(long)]
     fresh: bool,
     /// The directory to write to: a part's results as .txt, .json and .csv, a picture, and how single runs went
     #[arg(long, value_name = "DIR", default_value = "experiment")]
     out: PathBuf,
+    #[command(flatten)]
+    of_live: LiveArgs,
 }
 
 /// Why there is no result.
@@ -61,6 +74,8 @@ pub enum ExperimentError {
     Run(RunError),
     Store(StoreError),
     Folder(FolderError),
+    Live(LiveError),
+    Signals(std::io::Error),
 }
 
 impl fmt::Display for ExperimentError {
@@ -73,6 +88,8 @@ impl fmt::Display for ExperimentError {
             Self::Run(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Folder(error) => error.fmt(f),
+            Self::Live(error) => error.fmt(f),
+            Self::Signals(error) => write!(f, "cannot listen for signals: {error}"),
         }
     }
 }
@@ -80,9 +97,17 @@ impl fmt::Display for ExperimentError {
 impl std::error::Error for ExperimentError {}
 
 impl ExperimentArgs {
-    pub fn run(self) -> Result<ExitCode, ExperimentError> {
-        let grids = self.grids()?;
+    pub async fn run(self) -> Result<ExitCode, ExperimentError> {
         let folder = Folder::open(&self.out).map_err(ExperimentError::Folder)?;
+        if self.live {
+            self.play(&folder).await
+        } else {
+            self.simulate(&folder)
+        }
+    }
+
+    fn simulate(&self, folder: &Folder) -> Result<ExitCode, ExperimentError> {
+        let grids = self.grids()?;
         let store = Store::open(self.out.join("runs"), !self.fresh);
         let store = store.map_err(ExperimentError::Store)?;
         for grid in grids {
@@ -100,9 +125,37 @@ impl ExperimentArgs {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Ctrl-C and SIGTERM end it in order: the router that runs takes its workers along.
+    async fn play(self, folder: &Folder) -> Result<ExitCode, ExperimentError> {
+        let seeds = seeds(self.first_seed, self.seeds.unwrap_or(1));
+        let plan = self.of_live.plan(seeds, !self.fresh, &self.out);
+        let stop = CancellationToken::new();
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(ExperimentError::Signals)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(ExperimentError::Signals)?;
+        let told = async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            stop.cancel();
+            std::future::pending::<Infallible>().await
+        };
+        let results = tokio::select! {
+            results = live::run(&plan, Progress::Shown, stop.clone()) => results,
+            never = told => match never {},
+        };
+        let results = results.map_err(ExperimentError::Live)?;
+        println!("{results}");
+        folder
+            .write_live(&results)
+            .map_err(ExperimentError::Folder)?;
+        println!("Written: {}, live.json and live.txt", self.out.display());
+        Ok(ExitCode::SUCCESS)
+    }
+
     fn grids(&self) -> Result<Vec<Grid>, ExperimentError> {
         let count = self.seeds.unwrap_or(if self.quick { 3 } else { 20 });
-        let seeds: Vec<_> = (self.first_seed..).take(count as usize).collect();
+        let seeds = seeds(self.first_seed, count);
         let mut grids: Vec<_> = if self.quick {
             vec![Grid::quick(&seeds)]
         } else {
@@ -122,4 +175,8 @@ impl ExperimentArgs {
         }
         Ok(grids)
     }
+}
+
+fn seeds(first: u64, count: u64) -> Vec<u64> {
+    (first..).take(count as usize).collect()
 }

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{csv_table, picture, report::Report, results::Results, timeline::Timeline};
+use super::{
+    csv_table, live::results::LiveResults, picture, report::Report, results::Results,
+    timeline::Timeline,
+};
 use crate::plot::PlotError;
 
 /// A result directory.
@@ -47,6 +50,12 @@ impl Folder {
         self.write_file(&format!("{name}.csv"), &csv_table::csv(results))?;
         self.write_file(&format!("{name}.txt"), &Report(results).to_string())?;
         picture::draw(results, &self.0.join(name)).map_err(FolderError::Plot)
+    }
+
+    /// What was played beside what was simulated.
+    pub fn write_live(&self, results: &LiveResults) -> Result<(), FolderError> {
+        self.write_file("live.json", &results.to_json())?;
+        self.write_file("live.txt", &results.to_string())
     }
 
     pub fn write_timeline(&self, timeline: &Timeline) -> Result<(), FolderError> {

@@ -1,7 +1,7 @@
 //! The traffic of the experiment, one file a kind.
 
 mod failing;
-mod phases;
+pub(super) mod phases;
 mod recorded;
 mod shaped;
 mod steady;

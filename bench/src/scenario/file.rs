@@ -8,7 +8,7 @@ use std::{
 
 use policies::{
     model::WorkerModel,
-    queue::QueueOrder,
+    queue::{self, QueueOrder},
     ratio::{ControllerSettings, GuardrailSettings, PlannerSettings, Split, ThresholdSettings},
     route::PolicyKind,
     time::Timestamp,
@@ -147,6 +147,7 @@ impl ScenarioFile {
             prefill_policy: self.routing.prefill,
             decode_policy: self.routing.decode,
             dispatch: self.dispatch(),
+            queue_timeout: Some(queue::TIMEOUT),
             slo: Slo {
                 ttft: Duration::from_millis(self.slo.ttft_ms),
                 itl: Duration::from_millis(self.slo.itl_ms),

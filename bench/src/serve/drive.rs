@@ -12,7 +12,7 @@ use super::{
     figures::{Figures, Goodput, Metric},
     item::Item,
     prompts::{PromptError, Prompts},
-    record::{Ended, Recorder},
+    record::{Ended, Example, Record, Recorder, Seen},
 };
 use crate::wire::UrlError;
 use http::HeaderMap;
@@ -56,6 +56,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What became of each request that ended, in the order of their ends.
+    pub fn requests(&self) -> impl Iterator<Item = Seen> + '_ {
+        self.recorder.records.iter().map(Record::seen)
+    }
+
+    /// A few of the failures.
+    pub fn examples(&self) -> &[Example] {
+        &self.recorder.examples
+    }
+
     pub fn figures(&self, metrics: &[Metric], percentiles: &[f64], goodput: &Goodput) -> Figures {
         Figures::new(
             &self.recorder,

@@ -53,6 +53,30 @@ impl Answered {
     }
 }
 
+/// One request of a run, for whoever judges them one by one. Times count from when it was due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Its place among the run's requests.
+    pub number: u64,
+    /// How long after its moment it was sent.
+    pub late: Duration,
+    /// To the first token; `None` where it got no whole answer.
+    pub ttft: Option<Duration>,
+    /// The mean between its tokens; `None` also where there was one alone.
+    pub tpot: Option<Duration>,
+}
+
+impl Record {
+    pub(super) fn seen(&self) -> Seen {
+        Seen {
+            number: self.number,
+            late: self.late,
+            ttft: self.answered.map(|answered| answered.ttft),
+            tpot: self.answered.and_then(|answered| answered.tpot()),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Detail {
     pub(super) gaps: Vec<Gap>,

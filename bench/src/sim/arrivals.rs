@@ -1,6 +1,4 @@
-//! Requests come, wait in the router, and are paired with workers.
-
-use std::time::Duration;
+//! Requests come, and are paired with workers.
 
 use policies::route::{Candidate, Draw, RouteRequest};
 use policies::time::Timestamp;
@@ -9,7 +7,7 @@ use policies::worker::{Role, WorkerId};
 use super::Dispatch;
 use super::request::Request;
 use super::worker::Worker;
-use super::world::{World, seconds};
+use super::world::World;
 use crate::workload::{Job, Workload};
 
 /// Where the next request comes from.
@@ -106,43 +104,6 @@ impl World<'_> {
         }
     }
 
-    /// It waits in the router, as one that came at `arrived`.
-    pub(super) fn wait(&mut self, arrived: Timestamp, request: usize) {
-        let tokens = self.requests[request].to_compute().prompt_tokens;
-        self.queue.push(arrived, tokens, request);
-    }
-
-    pub(super) fn dispatch_waiting(&mut self) {
-        while !self.queue.is_empty() {
-            let lead = match self.setup.dispatch {
-                Dispatch::AtOnce => Duration::ZERO,
-                Dispatch::WhenThereIsRoom { .. } => self.lead(),
-            };
-            let Some((_, &request)) = self.queue.peek(self.now, lead) else {
-                return;
-            };
-            if !self.dispatch(request) {
-                return;
-            }
-            self.queue.pop(self.now, lead);
-        }
-    }
-
-    /// How long the first token takes from the dispatch to the prefill worker that has the least before it: what is
-    /// pending there and a prompt of the same length as those, computed and sent.
-    pub(super) fn lead(&self) -> Duration {
-        let model = &self.setup.model.prefill;
-        let before = self
-            .serving(self.prompt_role())
-            .map(|worker| (worker.prefill.pending_tokens, worker.prefill.sending()))
-            .min();
-        let (pending, sending) = before.unwrap_or((0, 0));
-        let mean = self.prompts.mean();
-        let computing = model.batch_seconds(pending + mean);
-        let waiting = sending as f64 * model.sending_seconds(mean);
-        seconds(computing + waiting + model.transfer_seconds(mean))
-    }
-
     /// Pairs a request with workers and sends it; false where there is none for it now.
     pub(super) fn dispatch(&mut self, request: usize) -> bool {
         let Some((prefill, decode)) = self.pair() else {
@@ -172,7 +133,7 @@ impl World<'_> {
     }
 
     /// Whose workers compute prompts.
-    fn prompt_role(&self) -> Role {
+    pub(super) fn prompt_role(&self) -> Role {
         if self.setup.regular > 0 {
             Role::Regular
         } else {

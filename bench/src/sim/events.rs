@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use policies::queue::Place;
 use policies::time::Timestamp;
 
 /// Something that comes to pass. A worker's events carry its epoch: those of one that died since mean nothing.
@@ -44,6 +45,11 @@ pub(super) enum Event {
     },
     FailureDue {
         failure: usize,
+    },
+    /// A request has waited in the router for as long as it may, where it still waits at that place.
+    TimedOut {
+        request: usize,
+        place: Place,
     },
     /// The planner is asked.
     Tick,

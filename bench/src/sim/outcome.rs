@@ -25,6 +25,8 @@ pub enum End {
     Completed,
     /// Its worker died after its first token.
     Failed,
+    /// It waited in the router for as long as a request may.
+    TimedOut,
     /// It had not ended when nothing could happen any more: no worker came back for it.
     Stranded,
 }

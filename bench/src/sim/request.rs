@@ -1,5 +1,8 @@
 //! A request on its way through the fleet.
 
+use std::time::Duration;
+
+use policies::queue::Place;
 use policies::time::Timestamp;
 
 use super::outcome::{End, Served};
@@ -9,6 +12,10 @@ pub(super) struct Request {
     pub(super) job: Job,
     pub(super) arrived: Timestamp,
     pub(super) attempt: u32,
+    /// Where it waits in the router, and since when.
+    pub(super) waiting: Option<(Place, Timestamp)>,
+    /// How long it has waited there before that.
+    pub(super) waited: Duration,
     pub(super) prefill: usize,
     pub(super) decode: usize,
     /// Whether its place on the prefill worker is held.
@@ -29,6 +36,8 @@ impl Request {
             job,
             arrived,
             attempt: 0,
+            waiting: None,
+            waited: Duration::ZERO,
             prefill: 0,
             decode: 0,
             prefilling: false,

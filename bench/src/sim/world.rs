@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use policies::queue::{QueueOrder, WaitQueue};
+use policies::queue::{QueueOrder, WaitQueue, gives_way};
 use policies::route::{self, Candidate, RoutePolicy, RouteSettings};
 use policies::time::Timestamp;
 use policies::worker::Role;
@@ -16,10 +16,6 @@ use super::request::Request;
 use super::worker::Worker;
 use super::{Dispatch, Setup};
 use crate::workload::Workload;
-
-/// The router has late requests take turns before their time to wait is over. Here nobody is sent away, so nobody has to
-/// be saved from it.
-const GIVES_WAY: Duration = Duration::MAX;
 
 pub(super) struct World<'a> {
     pub(super) setup: &'a Setup,
@@ -70,7 +66,11 @@ impl<'a> World<'a> {
             agenda,
             workers: roles.map(|role| Worker::new(role, setup.warm)).collect(),
             requests: Vec::new(),
-            queue: WaitQueue::new(order, setup.slo.ttft, GIVES_WAY),
+            queue: WaitQueue::new(
+                order,
+                setup.slo.ttft,
+                setup.queue_timeout.map_or(Duration::MAX, gives_way),
+            ),
             prompts: Prompts::default(),
             policies: [setup.prefill_policy, setup.decode_policy]
                 .map(|kind| route::build(kind, &settings)),
@@ -129,6 +129,7 @@ impl<'a> World<'a> {
             Event::Landed { request, attempt } => self.landed(request, attempt),
             Event::ChangeDue { change } => self.begin_change(change),
             Event::FailureDue { failure } => self.fail(failure),
+            Event::TimedOut { request, place } => self.time_out(request, place),
             Event::Tick => self.tick(),
         }
     }

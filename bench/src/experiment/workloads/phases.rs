@@ -10,7 +10,7 @@ use crate::workload::{
     spec::PhaseMix,
 };
 
-pub(super) const KINDS: [Kind; 2] = [
+pub(in crate::experiment) const KINDS: [Kind; 2] = [
     Kind {
         prompt: 2_048,
         output: 128,
@@ -22,7 +22,7 @@ pub(super) const KINDS: [Kind; 2] = [
 ];
 
 /// A phase is up to so much shorter or longer than the mean.
-const JITTER: f64 = 0.4;
+pub(in crate::experiment) const JITTER: f64 = 0.4;
 
 const TOTAL_SECONDS: f64 = 2_400.0;
 
