@@ -21,7 +21,7 @@ fn the_controller_beats_what_it_is_held_against_where_the_mix_shifts() {
         assert!(contest.over_threshold.mean > -0.03, "{contest:?}");
         // A fixed split may keep somebody waiting for longer than the router lets wait; moving workers loses nobody.
         for planner in ["threshold", "controller"] {
-            assert_eq!(contest.arm(planner).unwrap().failed, 0.0, "{planner}");
+            assert!(contest.arm(planner).unwrap().failed == 0.0, "{planner}");
         }
         // Deciding alone changes nothing: what is left is another draw of the routing policy now and then.
         let attained = |arm: &str| contest.arm(arm).unwrap().attainment.mean;
