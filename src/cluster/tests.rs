@@ -53,7 +53,7 @@ fn every_example_is_good_and_starts_what_it_is_said_to_start() {
         let cluster = Cluster::load(file).unwrap();
         let _ = writeln!(text, "== {name}\n{}", cluster.launch_commands());
     }
-    assert_eq!(files.len(), 5);
+    assert_eq!(files.len(), 6);
     expect_file!["../../tests/golden/launch-commands.txt"].assert_eq(&text);
 }
 
