@@ -14,6 +14,7 @@ mod present;
 mod regimes;
 mod reversals;
 mod split;
+mod standing;
 mod threshold;
 
 use std::time::Duration;

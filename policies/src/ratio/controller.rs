@@ -21,6 +21,7 @@ use super::need::Need;
 use super::outlook::{KNEE, LATE_SECONDS, Mix, Move, Outlook, Price};
 use super::regimes::Regimes;
 use super::reversals::Reversals;
+use super::standing::Standing;
 use super::{Action, Observation, Plan, Planner, Reason, present};
 
 /// The settings of the controller. The defaults work without tuning; what each is for stands with it.
@@ -73,6 +74,7 @@ pub struct Controller {
     last_look: Option<Timestamp>,
     trend: Trend,
     reversals: Reversals,
+    standing: Standing,
     /// The donor of the last looks' wish, and how many wished it.
     wish: Option<(Role, u32)>,
 }
@@ -101,6 +103,7 @@ impl Controller {
             last_look: None,
             trend: Trend::default(),
             reversals: Reversals::default(),
+            standing: Standing::default(),
             wish: None,
         }
     }
@@ -117,7 +120,26 @@ impl Controller {
         self.trend.push(likely.need);
         self.regimes.observe(now, likely);
         self.reversals.observe(now, seen, self.regimes.since());
-        (likely, self.mix(self.settings.doubt))
+        self.observe_queue(now, seen, likely);
+        let doubted = self.mix(self.settings.doubt);
+        (self.as_shown(likely), self.as_shown(doubted))
+    }
+
+    fn observe_queue(&mut self, now: Timestamp, seen: &Observation, likely: Mix) {
+        let behind = self.behind(seen);
+        let to_spare = seen
+            .split
+            .without(Role::Decode)
+            .is_some_and(|split| likely.need.utilisation(split).decode < SPARE);
+        let held_up = seen.moving || behind.decode > 0.0 || !to_spare;
+        self.standing
+            .observe(now, seen.split.prefill, behind.prefill, held_up);
+    }
+
+    /// No less is needed than the queue shows.
+    fn as_shown(&self, mut mix: Mix) -> Mix {
+        mix.need.prefill = mix.need.prefill.max(self.standing.least_need());
+        mix
     }
 
     /// What workers can do is what they have done, as far as that shows.
@@ -278,6 +300,10 @@ const LONGEST: f64 = 1.5;
 /// In the order of arrival most of what is at stake is missed whichever way is taken, since a backlog makes all late: the
 /// part that a forecast decides about.
 const FIFO_STAKE: f64 = 0.4;
+
+/// Decode has a worker to spare where the others would be no fuller than this: then nothing but prefill keeps prompts
+/// waiting.
+const SPARE: f64 = 0.8;
 
 /// A prefill worker's queue, which the router keeps short.
 const PREFILL_DRAIN_SECONDS: f64 = 2.0;
