@@ -19,6 +19,9 @@ const QUEUE_SECONDS: f64 = 1.5;
 /// A queue that shrinks by more than this share of what the workers do is worked off.
 const SHRINKS: f64 = 0.05;
 
+/// A queue that stands should be worked off within this time: a fifth of what a request waits for at most.
+const WORKED_OFF_SECONDS: f64 = 60.0;
+
 #[derive(Debug, Clone, Copy)]
 struct Look {
     at: Timestamp,
@@ -55,7 +58,8 @@ impl Standing {
         }
     }
 
-    /// Prefill workers that are needed at the least, as the queue shows; 0 where it shows nothing.
+    /// Prefill workers that are needed at the least, as the queue shows: all that serve, and those that would work it off. 0
+    /// where it shows nothing.
     pub(super) fn least_need(&self) -> f64 {
         let (Some(first), Some(last)) = (self.looks.front(), self.looks.back()) else {
             return 0.0;
@@ -63,8 +67,11 @@ impl Standing {
         let lasted = last.at.since(first.at);
         let workers = f64::from(self.workers);
         let shrunk = first.waiting - last.waiting;
-        let stands = lasted >= STANDS && shrunk <= SHRINKS * workers * lasted.as_secs_f64();
-        if stands { workers } else { 0.0 }
+        if lasted >= STANDS && shrunk <= SHRINKS * workers * lasted.as_secs_f64() {
+            workers + last.waiting / WORKED_OFF_SECONDS
+        } else {
+            0.0
+        }
     }
 }
 
@@ -81,27 +88,39 @@ mod tests {
         standing
     }
 
+    fn shows(standing: &Standing) -> bool {
+        standing.least_need() > 0.0
+    }
+
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
     #[test]
-    fn a_queue_that_stands_shows_that_every_worker_is_needed() {
+    fn a_queue_that_stands_needs_every_worker_and_some_to_work_it_off() {
         for (seconds, growth, least) in [
-            (15, 0.0, 2.0),
-            (15, 0.3, 2.0),
-            (14, 0.3, 0.0),
-            (60, 0.0, 2.0),
+            (15, 0.0, 2.0 + 8.0 / 60.0),
+            (15, 0.4, 2.0 + 14.0 / 60.0),
+            (60, 0.0, 2.0 + 8.0 / 60.0),
         ] {
             let shown = watched(seconds, growth).least_need();
-            assert_eq!(shown, least, "{seconds} s, {growth} a second");
+            assert!(
+                (shown - least).abs() < 1e-9,
+                "{seconds} s, {growth} a second: {shown}"
+            );
         }
+    }
+
+    #[test]
+    fn a_queue_shows_nothing_before_it_has_stood() {
+        assert!(!shows(&watched(14, 0.3)));
+        assert!(shows(&watched(15, 0.3)));
     }
 
     #[test]
     fn a_queue_that_shrinks_shows_nothing() {
         for growth in [-0.11, -0.2, -0.4] {
-            assert_eq!(watched(15, growth).least_need(), 0.0, "{growth} a second");
+            assert!(!shows(&watched(15, growth)), "{growth} a second");
         }
     }
 
@@ -111,9 +130,9 @@ mod tests {
             let mut standing = watched(20, 0.0);
             standing.observe(at(21), workers, waiting, held_up);
             standing.observe(at(30), workers, 9.0, false);
-            assert_eq!(standing.least_need(), 0.0, "{workers} {waiting} {held_up}");
+            assert!(!shows(&standing), "{workers} {waiting} {held_up}");
             standing.observe(at(45), workers, 9.0, false);
-            assert!(standing.least_need() > 0.0, "{workers} {waiting} {held_up}");
+            assert!(shows(&standing), "{workers} {waiting} {held_up}");
         }
     }
 }
