@@ -268,3 +268,45 @@ proptest! {
         prop_assert!(moves <= 2, "{moves} moves");
     }
 }
+
+/// When the controller first moves a decode worker within a minute in which two prefill workers are given exactly what
+/// they can do, while `queued` prompt tokens wait.
+fn moved_to_prefill(queued: u64) -> Option<u64> {
+    let in_place = ControllerSettings {
+        dark: Duration::from_secs(2),
+        regime: Duration::from_secs(75),
+        queue_order: QueueOrder::FreshFirst,
+        ..ControllerSettings::default()
+    };
+    let mut planner = controller(in_place);
+    let split = Split {
+        prefill: 2,
+        decode: 2,
+    };
+    let rate = 2.0 * WorkerModel::default().prefill.capacity(2_048, 0.0);
+    let mut served = Steady {
+        prompt: 2_048,
+        output: 64,
+        rate,
+        dice: 1,
+        running: VecDeque::new(),
+    };
+    (0..60).find(|second| {
+        let mut seen = served.look(split, false);
+        let arrived = (rate * (second + 1) as f64) as u32 - (rate * *second as f64) as u32;
+        let class = &mut seen.traffic[class_of(2_048)];
+        class.arrived = arrived;
+        class.prompt_tokens = u64::from(arrived) * 2_048;
+        seen.queued_prompt_tokens = queued;
+        let plan = planner.plan(at(*second), &seen);
+        plan.action == Action::Move && plan.donor == Some(Role::Decode)
+    })
+}
+
+#[test]
+fn a_queue_that_stands_beside_a_decode_worker_to_spare_is_reason_to_move() {
+    // Of clients that ask again only once they are answered no more come than are served.
+    assert_eq!(moved_to_prefill(0), None);
+    let moved = moved_to_prefill(600_000);
+    assert!(moved.is_some_and(|second| second < 25), "{moved:?}");
+}
