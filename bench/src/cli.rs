@@ -56,7 +56,7 @@ pub enum Command {
     /// Simulate a fleet in virtual time
     Sim(SimArgs),
     /// Compare planners of the ratio on the same requests
-    Experiment(ExperimentArgs),
+    Experiment(Box<ExperimentArgs>),
     /// Make a page of what an experiment found
     Report(ReportArgs),
     /// Find the split for recorded traffic, and what moving workers could add
