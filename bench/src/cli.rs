@@ -56,7 +56,7 @@ pub enum Command {
     /// Simulate a fleet in virtual time
     Sim(SimArgs),
     /// Compare planners of the ratio on the same requests
-    Experiment(ExperimentArgs),
+    Experiment(Box<ExperimentArgs>),
     /// Make a page of what an experiment found
     Report(ReportArgs),
     /// Find the split for recorded traffic, and what moving workers could add
@@ -231,7 +231,7 @@ impl WorkerArgs {
             .config(self.role, self.port, self.bootstrap_port);
         let served = Served::start(vec![config]).await.map_err(CliError::Start)?;
         for worker in served.workers() {
-            println!("{}", fleet::introduction(worker));
+            outln!("{}", fleet::introduction(worker));
         }
         let Some(worker) = served.workers().first().cloned() else {
             unreachable!("one was started");
@@ -239,7 +239,7 @@ impl WorkerArgs {
         tokio::select! {
             ended = serve_until_told(served) => ended,
             () = worker.crashed() => {
-                eprintln!("Scheduler hit an exception: pool memory leak detected");
+                errln!("Scheduler hit an exception: pool memory leak detected");
                 Ok(ExitCode::FAILURE)
             }
         }
@@ -279,9 +279,9 @@ impl FleetArgs {
             .collect();
         let served = Served::start(configs).await.map_err(CliError::Start)?;
         for worker in served.workers() {
-            println!("{}", fleet::introduction(worker));
+            outln!("{}", fleet::introduction(worker));
         }
-        println!("\nA router for them:\n{}", fleet::router_command(&served));
+        outln!("\nA router for them:\n{}", fleet::router_command(&served));
         serve_until_told(served).await
     }
 }

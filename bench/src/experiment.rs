@@ -12,6 +12,7 @@ pub mod cli;
 mod csv_table;
 mod engines;
 mod folder;
+mod given;
 mod grid;
 pub mod live;
 mod oracle;
@@ -27,11 +28,12 @@ mod workloads;
 pub use self::{
     arms::{Arm, Measures, Planning},
     csv_table::csv,
-    engines::Engine,
+    engines::{Engine, Fleet},
+    given::{GivenError, grid as given},
     grid::{Cell, Grid, Part},
     report::Report,
     results::Results,
     run::{Done, Row, Run, RunError, run},
     store::{Store, StoreError},
-    workloads::{Shape, StudyRun, Traffic},
+    workloads::{Given, Shape, StudyRun, Traffic},
 };

@@ -2,6 +2,11 @@
 //!
 //! A library as well as a program, so that tests can start workers and drive load without a child process.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // `output` has the one way to print
+
+#[macro_use]
+pub mod output;
+
 pub mod child;
 pub mod cli;
 pub mod experiment;

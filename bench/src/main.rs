@@ -1,7 +1,10 @@
 //! `pd-bench`: see `pd-bench --help`.
 
 use clap::Parser;
-use pd_bench::cli::{Cli, CliError, Command};
+use pd_bench::{
+    cli::{Cli, CliError, Command},
+    output::complain,
+};
 use std::process::ExitCode;
 
 #[tokio::main]
@@ -24,7 +27,7 @@ async fn main() -> ExitCode {
         Command::RoleChanges(args) => args.run().await.map_err(CliError::RoleChanges),
     };
     ended.unwrap_or_else(|error| {
-        eprintln!("pd-bench: {error}");
+        complain(format_args!("pd-bench: {error}"));
         ExitCode::FAILURE
     })
 }

@@ -54,13 +54,13 @@ pub struct Replayed {
 impl ReplayArgs {
     pub fn run(self) -> Result<ExitCode, ReplayError> {
         let replayed = replay(&self.file, |line, difference| {
-            eprintln!("line {line}: {}", Told(difference));
+            errln!("line {line}: {}", Told(difference));
         })?;
         let Replayed {
             decisions,
             differences,
         } = replayed;
-        println!("{decisions} decisions made again, {differences} of them in another way");
+        outln!("{decisions} decisions made again, {differences} of them in another way");
         Ok(if differences == 0 {
             ExitCode::SUCCESS
         } else {

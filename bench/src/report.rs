@@ -129,7 +129,14 @@ fn shifting(parts: &[Results]) -> Option<Section> {
         "The share of requests in time of other traffic: a day, bursts, a slow drift, phases in which workers die.",
         pictures::varied(parts),
     );
-    let blocks = [goodput, attainment, varied, regret].into_iter().flatten();
+    let given = shown(
+        "The share of requests of the scenario in time, by how long a worker is away when it changes its role. Dark lines are \
+         95 % confidence intervals.",
+        pictures::given(parts),
+    );
+    let blocks = [given, goodput, attainment, varied, regret]
+        .into_iter()
+        .flatten();
     let blocks: Vec<_> = blocks.collect();
     (!blocks.is_empty()).then(|| Section::new("Loads, phases and the cost of a change", blocks))
 }

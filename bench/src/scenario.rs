@@ -12,6 +12,7 @@ mod sweep;
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use policies::ratio::{BadSplit, Split};
@@ -33,6 +34,8 @@ pub use self::{
 pub struct Scenario {
     pub description: String,
     pub splits: Vec<Split>,
+    /// How long the launchers keep a worker away, shortest first, each once.
+    pub away: Vec<Duration>,
     /// All but the split and the seed.
     setup: Setup,
     pub workload: WorkloadSpec,
@@ -146,6 +149,16 @@ impl Scenario {
 
     pub fn slo(&self) -> Slo {
         self.setup.slo
+    }
+
+    /// Files of the workload are relative to it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What the simulator is told but for the split and the seed.
+    pub const fn fleet(&self) -> &Setup {
+        &self.setup
     }
 
     /// The simulator's setup for one split and one seed.

@@ -18,6 +18,7 @@ mod drive;
 mod figures;
 mod item;
 mod peaks;
+mod progress;
 mod prompts;
 mod record;
 mod result;

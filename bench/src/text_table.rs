@@ -9,14 +9,14 @@ pub struct TextTable {
 }
 
 impl TextTable {
-    pub fn new<const N: usize>(heading: [&str; N]) -> Self {
+    pub fn new<'a>(heading: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
-            rows: vec![heading.map(str::to_owned).into()],
+            rows: vec![heading.into_iter().map(str::to_owned).collect()],
         }
     }
 
-    pub fn push<const N: usize>(&mut self, row: [String; N]) {
-        self.rows.push(row.into());
+    pub fn push(&mut self, row: impl IntoIterator<Item = String>) {
+        self.rows.push(row.into_iter().collect());
     }
 
     fn widths(&self) -> Vec<usize> {

@@ -1,6 +1,8 @@
 //! The experiment at the size that every build can afford.
 
-use pd_bench::experiment::{Arm, Grid, Measures, Planning, Report, Results, Store, csv, run};
+use pd_bench::experiment::{
+    Arm, Grid, Measures, Planning, Report, Results, Store, csv, given, run,
+};
 use pd_bench::scenario::Progress;
 
 #[test]
@@ -47,4 +49,46 @@ fn the_controller_beats_what_it_is_held_against_where_the_mix_shifts() {
     );
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), kept);
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Three workers, and two kinds of requests that take turns.
+const SCENARIO: &str = r#"
+description = "Small"
+[fleet]
+splits = ["1P2D"]
+[launchers.in_place]
+dark_s = 2
+[workload.phases]
+phase_s = 60
+duration_s = 240
+mixes = [
+    { rate = 20, mix = { prompt = { fixed = 2048 }, output = { fixed = 64 } } },
+    { rate = 6, mix = { prompt = { fixed = 128 }, output = { fixed = 1024 } } },
+]
+"#;
+
+#[test]
+fn a_scenario_of_ones_own_is_played_under_every_arm() {
+    let file = std::env::temp_dir().join(format!("pd-bench-mine-{}.toml", std::process::id()));
+    std::fs::write(&file, SCENARIO).unwrap();
+    let grid = given(&file, &[1, 2]).unwrap();
+    std::fs::remove_file(file).unwrap();
+    let done = run(&grid, &Store::nowhere(), Progress::Hidden).unwrap();
+    let results = Results::new(&grid, &done.rows);
+    assert_eq!((results.cells.len(), results.contests().count()), (1, 4));
+    for (_, contest) in results.contests() {
+        let fixed = contest.arms.iter().filter(|arm| arm.is_fixed());
+        let fixed: Vec<_> = fixed.map(|arm| arm.arm.as_str()).collect();
+        assert_eq!(fixed, ["1P2D", "2P1D"]);
+        let oracle = contest.arm("oracle").map(|arm| arm.attainment.mean);
+        assert_eq!(oracle.is_some(), contest.fresh_first && contest.migrate);
+        let best = contest.arm(&contest.best_fixed).unwrap().attainment.mean;
+        assert!(oracle.is_none_or(|oracle| oracle >= best), "{contest:?}");
+    }
+    // Every arm's run with the first seed is there as it went.
+    assert_eq!(done.timelines.len(), 2 + 2 + 5);
+    let report = Report(&results).to_string();
+    let name = format!("pd-bench-mine-{} 1, 2 s", std::process::id());
+    assert!(report.contains(" 1P2D  "), "{report}");
+    assert!(report.contains(&name), "{report}");
 }

@@ -91,9 +91,9 @@ impl LoadArgs {
         };
         let report = load::run(load).await.map_err(CliError::Load)?;
         if self.json {
-            println!("{}", report.to_json());
+            outln!("{}", report.to_json());
         } else {
-            println!("{report}");
+            outln!("{report}");
         }
         Ok(if report.is_flawless() {
             ExitCode::SUCCESS

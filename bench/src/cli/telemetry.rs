@@ -49,9 +49,9 @@ impl AccuracyArgs {
         };
         let report = accuracy::run(&plan).await.map_err(CliError::Measure)?;
         if self.json {
-            println!("{}", report.to_json());
+            outln!("{}", report.to_json());
         } else {
-            println!("{report}");
+            outln!("{report}");
         }
         Ok(if report.agrees() {
             ExitCode::SUCCESS
@@ -114,9 +114,9 @@ impl CostArgs {
         };
         let report = cost::run(&plan).await.map_err(CliError::Measure)?;
         if self.json {
-            println!("{}", report.to_json());
+            outln!("{}", report.to_json());
         } else {
-            println!("{report}");
+            outln!("{report}");
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use policies::{
-    model::WorkerModel,
     queue::{self, QueueOrder},
     ratio::{
         ControllerSettings, Drain, GuardrailSettings, PlannerSettings, Split, ThresholdSettings,
@@ -11,15 +10,16 @@ use policies::{
     route::PolicyKind,
 };
 
+use super::engines::Fleet;
 use crate::sim::{self, ChunkCost, Control, Dispatch, Setup, Slo};
 
-/// What every request is held to.
+/// What every request is held to, unless a scenario says otherwise.
 pub const SLO: Slo = Slo {
     ttft: Duration::from_secs(2),
     itl: Duration::from_millis(25),
 };
 
-/// Where every arm that moves workers begins.
+/// Where every arm of the standard grid begins that moves workers.
 pub const START: Split = Split {
     prefill: 2,
     decode: 2,
@@ -139,24 +139,24 @@ pub struct Arm {
 }
 
 impl Arm {
-    /// The fixed splits and the planners: what every contest has.
-    pub fn all_with(measures: Measures) -> Vec<Self> {
-        let fixed = Split::all(START.workers()).into_iter().map(Planning::Fixed);
+    /// The fixed splits of so many workers and the planners: what every contest has.
+    pub fn all_with(measures: Measures, workers: u32) -> Vec<Self> {
+        let fixed = Split::all(workers).into_iter().map(Planning::Fixed);
         let arms = fixed.chain(Planning::PLANNERS);
         arms.map(|planning| Self { planning, measures }).collect()
     }
 
     /// The same, and workers that do both.
-    pub fn all_and_aggregated(measures: Measures) -> Vec<Self> {
-        let mut arms = Self::all_with(measures);
+    pub fn all_and_aggregated(measures: Measures, workers: u32) -> Vec<Self> {
+        let mut arms = Self::all_with(measures, workers);
         let aggregated = Planning::AGGREGATED.map(|planning| Self { planning, measures });
         arms.extend(aggregated);
         arms
     }
 
     /// The same and the oracle, with both measures.
-    pub fn with_bounds() -> Vec<Self> {
-        let mut arms = Self::all_and_aggregated(Measures::BOTH);
+    pub fn with_bounds(workers: u32) -> Vec<Self> {
+        let mut arms = Self::all_and_aggregated(Measures::BOTH, workers);
         arms.push(Self {
             planning: Planning::Oracle,
             measures: Measures::BOTH,
@@ -165,14 +165,23 @@ impl Arm {
     }
 
     /// All that there are, with both measures.
-    pub fn all_of_them() -> Vec<Self> {
-        let mut arms = Self::with_bounds();
+    pub fn all_of_them(workers: u32) -> Vec<Self> {
+        let mut arms = Self::with_bounds(workers);
         let others = [Planning::Advise, Planning::KnownLengths].map(|planning| Self {
             planning,
             measures: Measures::BOTH,
         });
         arms.extend(others);
         arms
+    }
+
+    /// The same, and what every contest has with each of the router's measures alone and with neither.
+    pub fn with_measures_apart(workers: u32) -> Vec<Self> {
+        let apart = Measures::ALL
+            .into_iter()
+            .filter(|used| *used != Measures::BOTH);
+        let apart = apart.flat_map(|measures| Self::all_with(measures, workers));
+        apart.chain(Self::all_of_them(workers)).collect()
     }
 
     pub fn name(&self) -> String {
@@ -190,20 +199,20 @@ impl Arm {
         }
     }
 
-    /// A fleet of `model`s under this arm, where a worker that changes its role is away for `dark`. The oracle's begins
-    /// where planners begin, and is given its schedule by who has it.
-    pub fn setup(&self, model: WorkerModel, dark: Duration, seed: u64) -> Setup {
+    /// `fleet` under this arm, where a worker that changes its role is away for `dark`. The oracle's begins where planners
+    /// begin, and is given its schedule by who has it.
+    pub fn setup(&self, fleet: &Fleet, dark: Duration, seed: u64) -> Setup {
         let (split, regular, model) = match self.planning {
-            Planning::Fixed(split) => (split, 0, model),
+            Planning::Fixed(split) => (split, 0, fleet.model),
             Planning::Aggregated(cost) => {
-                let model = sim::aggregated(model, cost);
-                (Split::default(), START.workers(), model)
+                let model = sim::aggregated(fleet.model, cost);
+                (Split::default(), fleet.workers, model)
             }
             Planning::Threshold
             | Planning::Controller
             | Planning::Advise
             | Planning::KnownLengths
-            | Planning::Oracle => (START, 0, model),
+            | Planning::Oracle => (fleet.start(), 0, fleet.model),
         };
         Setup {
             prefill_policy: PolicyKind::PowerOfTwo,
@@ -222,9 +231,9 @@ impl Arm {
             dispatch: self.dispatch(),
             queue_timeout: Some(queue::TIMEOUT),
             drain: self.drain(),
-            slo: SLO,
-            warm: true,
-            control: self.planner(dark).map(|planner| Control {
+            slo: fleet.slo,
+            warm: fleet.warm,
+            control: self.planner(&fleet.slo, dark).map(|planner| Control {
                 planner,
                 guardrails: GuardrailSettings {
                     advise_only: self.planning == Planning::Advise,
@@ -265,12 +274,12 @@ impl Arm {
         }
     }
 
-    fn planner(&self, dark: Duration) -> Option<PlannerSettings> {
+    fn planner(&self, slo: &Slo, dark: Duration) -> Option<PlannerSettings> {
         match self.planning {
             Planning::Fixed(_) | Planning::Oracle | Planning::Aggregated(_) => None,
             Planning::Threshold => Some(PlannerSettings::Threshold(ThresholdSettings {
-                ttft_seconds: SLO.ttft.as_secs_f64(),
-                itl_seconds: SLO.itl.as_secs_f64(),
+                ttft_seconds: slo.ttft.as_secs_f64(),
+                itl_seconds: slo.itl.as_secs_f64(),
                 ..ThresholdSettings::default()
             })),
             Planning::Controller | Planning::Advise | Planning::KnownLengths => {

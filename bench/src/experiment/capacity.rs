@@ -9,8 +9,8 @@ use policies::{
 use rayon::prelude::*;
 
 use super::{
-    arms::{Arm, Measures, Planning, SLO, START},
-    engines::Engine,
+    arms::{Arm, Measures, Planning, SLO},
+    engines::Fleet,
     store::{Store, StoreError},
 };
 use crate::{
@@ -64,30 +64,30 @@ const CARRIED: f64 = 0.95;
 const SECONDS: f64 = 600.0;
 const HALVINGS: u32 = 8;
 
-/// Best capacities by engine and kind, requests a second.
-pub struct Capacities(HashMap<(Engine, Kind), f64>);
+/// Best capacities by the fleet's name and kind, requests a second.
+pub struct Capacities(HashMap<(&'static str, Kind), f64>);
 
 impl Capacities {
     /// Finds those of all `wanted`, where `store` doesn't know them.
-    pub fn find(wanted: &[(Engine, Kind)], store: &Store) -> Result<Self, StoreError> {
-        let known = |&(engine, kind): &(Engine, Kind)| {
-            let inputs = format!("capacity of {:?} for {kind:?}", engine.model());
+    pub fn find(wanted: &[(Fleet, Kind)], store: &Store) -> Result<Self, StoreError> {
+        let known = |(fleet, kind): &(Fleet, Kind)| {
+            let inputs = format!("capacity of {:?} for {kind:?}", fleet.model);
             let best = if let Some(known) = store.get(&inputs) {
                 known
             } else {
-                let best = best(engine.model(), kind, START.workers());
+                let best = best(fleet.model, *kind, fleet.workers);
                 store.put(&inputs, best)?;
                 best
             };
-            Ok(((engine, kind), best))
+            Ok(((fleet.name, *kind), best))
         };
         let found: Result<_, StoreError> = wanted.par_iter().map(known).collect();
         Ok(Self(found?))
     }
 
     /// Of the split that carries the most.
-    pub fn best(&self, engine: Engine, kind: Kind) -> f64 {
-        self.0[&(engine, kind)]
+    pub fn best(&self, fleet: &Fleet, kind: Kind) -> f64 {
+        self.0[&(fleet.name, kind)]
     }
 }
 
@@ -114,6 +114,7 @@ fn capacity(model: WorkerModel, kind: Kind, split: Split) -> f64 {
         planning: Planning::Fixed(split),
         measures: Measures::NONE,
     };
+    let setup = arm.setup(&Fleet::standard("tried", model), Duration::ZERO, 0);
     for _ in 0..HALVINGS {
         let rate = f64::midpoint(carried, too_much);
         let work = WorkloadSpec::Poisson {
@@ -124,7 +125,7 @@ fn capacity(model: WorkerModel, kind: Kind, split: Split) -> f64 {
         let work = work
             .make(0, Path::new(""))
             .expect("rates between those of the model are allowed");
-        let outcome = sim::run(&arm.setup(model, Duration::ZERO, 0), &work);
+        let outcome = sim::run(&setup, &work);
         if outcome.attainment(&SLO) >= CARRIED {
             carried = rate;
         } else {
@@ -137,6 +138,7 @@ fn capacity(model: WorkerModel, kind: Kind, split: Split) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::Engine;
 
     #[test]
     fn long_answers_want_decode_workers_and_long_prompts_do_not() {

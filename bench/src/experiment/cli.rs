@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use self::of_live::LiveArgs;
 use super::{
     folder::{Folder, FolderError},
-    grid::{Grid, Part},
+    given::{self, GivenError},
+    grid::{FEW_SEEDS, Grid, Part},
     live::{self, LiveError},
     report::Report,
     results::Results,
@@ -37,11 +38,18 @@ pub struct ExperimentArgs {
         default_value = "shifting,loads,steady,varied,recorded,study"
     )]
     part: Vec<Part>,
+    /// A scenario of your own, as `pd-bench sim` reads it, under every arm; instead of the standard grid
+    #[arg(
+        long,
+        value_name = "FILE.toml",
+        conflicts_with_all = ["live", "part", "quick", "trace"]
+    )]
+    scenario: Option<PathBuf>,
     /// Two cells and few seeds, in seconds: that everything still runs
     #[arg(long)]
     quick: bool,
     /// Seeds; three to five of them at most where arms differ by far or traffic hardly does [default: 20, or 3 if quick,
-    /// or 1 if live]
+    /// 5 of a scenario, or 1 if live]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     seeds: Option<u64>,
     /// The first seed
@@ -71,6 +79,7 @@ pub struct ExperimentArgs {
 #[derive(Debug)]
 pub enum ExperimentError {
     NoCell(String),
+    Given(GivenError),
     Run(RunError),
     Store(StoreError),
     Folder(FolderError),
@@ -85,6 +94,7 @@ impl fmt::Display for ExperimentError {
                 f,
                 "--only: no cell has '{text}' in its name; names are such as 'clean, phases of 5 min, load 0.8, 30 s away'"
             ),
+            Self::Given(error) => error.fmt(f),
             Self::Run(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Folder(error) => error.fmt(f),
@@ -113,14 +123,14 @@ impl ExperimentArgs {
         for grid in grids {
             let done = run(&grid, &store, Progress::Shown).map_err(ExperimentError::Run)?;
             let results = Results::new(&grid, &done.rows);
-            print!("{}", Report(&results));
+            out!("{}", Report(&results));
             folder.write(&results).map_err(ExperimentError::Folder)?;
             for timeline in &done.timelines {
                 let written = folder.write_timeline(timeline);
                 written.map_err(ExperimentError::Folder)?;
             }
             let name = results.part.name();
-            println!("\nWritten: {}, the files {name}.*", self.out.display());
+            outln!("\nWritten: {}, the files {name}.*", self.out.display());
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -145,18 +155,24 @@ impl ExperimentArgs {
             never = told => match never {},
         };
         let results = results.map_err(ExperimentError::Live)?;
-        println!("{results}");
+        outln!("{results}");
         folder
             .write_live(&results)
             .map_err(ExperimentError::Folder)?;
-        println!("Written: {}, live.json and live.txt", self.out.display());
+        outln!("Written: {}, live.json and live.txt", self.out.display());
         Ok(ExitCode::SUCCESS)
     }
 
     fn grids(&self) -> Result<Vec<Grid>, ExperimentError> {
-        let count = self.seeds.unwrap_or(if self.quick { 3 } else { 20 });
+        let count = self.seeds.unwrap_or(match (&self.scenario, self.quick) {
+            (Some(_), _) => FEW_SEEDS as u64,
+            (None, true) => 3,
+            (None, false) => 20,
+        });
         let seeds = seeds(self.first_seed, count);
-        let mut grids: Vec<_> = if self.quick {
+        let mut grids: Vec<_> = if let Some(path) = &self.scenario {
+            vec![given::grid(path, &seeds).map_err(ExperimentError::Given)?]
+        } else if self.quick {
             vec![Grid::quick(&seeds)]
         } else {
             let parts = self.part.iter();

@@ -6,16 +6,16 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    arms::{Arm, Measures, Planning},
+    arms::{Arm, Measures, Planning, START},
     capacity::Kind,
-    engines::Engine,
+    engines::{Engine, Fleet},
     workloads::{Shape, StudyRun, Traffic},
 };
 
 /// What arms are compared on. The same traffic and load with another time away are cells of the same requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
-    pub engine: Engine,
+    pub fleet: Fleet,
     pub traffic: Traffic,
     pub load: f64,
     /// How long a worker is away when its role changes, after its drain.
@@ -29,23 +29,24 @@ impl Cell {
     pub fn name(&self) -> String {
         format!(
             "{}, {}, load {}, {} s away",
-            self.engine.name(),
+            self.fleet.name,
             self.traffic.name(),
             self.load,
             self.dark.as_secs()
         )
     }
 
-    /// Of this one it is shown how each arm's run went.
+    /// Of the first of these it is shown how each arm's run went.
     pub fn is_looked_at_closely(&self) -> bool {
         let traffic = Traffic::Phases { seconds: 300 };
-        (self.engine, &self.traffic, self.dark)
-            == (Engine::Calibrated, &traffic, Duration::from_secs(30))
-            && self.load.total_cmp(&MEASURED_APART).is_eq()
+        let is_typical = (self.fleet.name, &self.traffic, self.dark)
+            == (Engine::Calibrated.name(), &traffic, Duration::from_secs(30))
+            && self.load.total_cmp(&MEASURED_APART).is_eq();
+        is_typical || matches!(self.traffic, Traffic::Given(_))
     }
 
     pub fn has_the_requests_of(&self, other: &Self) -> bool {
-        (self.engine, &self.traffic) == (other.engine, &other.traffic)
+        (self.fleet, &self.traffic) == (other.fleet, &other.traffic)
             && self.load.total_cmp(&other.load).is_eq()
     }
 
@@ -84,6 +85,9 @@ pub enum Part {
     Recorded,
     /// The published study's workloads
     Study,
+    /// A scenario file of the user's own
+    #[value(skip)]
+    Scenario,
 }
 
 impl Part {
@@ -96,6 +100,7 @@ impl Part {
             Self::Varied => "varied",
             Self::Recorded => "recorded",
             Self::Study => "study",
+            Self::Scenario => "scenario",
         }
     }
 }
@@ -136,9 +141,12 @@ const USERS: [f64; 4] = [4.0, 6.0, 8.0, 10.0];
 const CLIENTS: [f64; 3] = [32.0, 64.0, 128.0];
 
 /// Enough for an interval where arms differ by far.
-const FEW_SEEDS: usize = 5;
+pub const FEW_SEEDS: usize = 5;
 /// And where traffic hardly differs by seed.
 const FEWEST_SEEDS: usize = 3;
+
+/// All arms of the standard grid have as many workers.
+const WORKERS: u32 = START.workers();
 
 const fn kind(prompt: u32, output: u32) -> Kind {
     Kind { prompt, output }
@@ -154,6 +162,8 @@ impl Grid {
             Part::Varied => varied(),
             Part::Recorded => recorded(trace),
             Part::Study => study(),
+            // Its cells are the user's.
+            Part::Scenario => Vec::new(),
         };
         Self {
             part,
@@ -166,9 +176,9 @@ impl Grid {
     pub fn quick(seeds: &[u64]) -> Self {
         let traffic = [Traffic::Phases { seconds: 300 }];
         let mut cells = cells(&traffic, &[MEASURED_APART], &[2, 30], FEW_SEEDS, |_| {
-            Arm::all_with(Measures::BOTH)
+            Arm::all_with(Measures::BOTH, WORKERS)
         });
-        cells.retain(|cell| cell.engine == Engine::Calibrated);
+        cells.retain(|cell| cell.fleet == Engine::Calibrated.fleet());
         Self {
             part: Part::Shifting,
             cells,
@@ -186,12 +196,9 @@ fn shifting() -> Vec<Cell> {
         usize::MAX,
         |load| {
             if load.total_cmp(&MEASURED_APART).is_ne() {
-                return Arm::with_bounds();
+                return Arm::with_bounds(WORKERS);
             }
-            let apart = Measures::ALL.iter().filter(|used| **used != Measures::BOTH);
-            let mut arms: Vec<_> = apart.copied().flat_map(Arm::all_with).collect();
-            arms.extend(Arm::all_of_them());
-            arms
+            Arm::with_measures_apart(WORKERS)
         },
     );
     for cell in &mut cells {
@@ -205,13 +212,15 @@ fn shifting() -> Vec<Cell> {
 
 fn loads() -> Vec<Cell> {
     let traffic = [Traffic::Phases { seconds: 300 }];
-    cells(&traffic, &LOADS, &[30], FEW_SEEDS, |_| Arm::with_bounds())
+    cells(&traffic, &LOADS, &[30], FEW_SEEDS, |_| {
+        Arm::with_bounds(WORKERS)
+    })
 }
 
 fn steady() -> Vec<Cell> {
     let traffic = KINDS.map(Traffic::Steady);
     cells(&traffic, &STEADY_LOADS, &[30], FEWEST_SEEDS, |_| {
-        Arm::with_bounds()
+        Arm::with_bounds(WORKERS)
     })
 }
 
@@ -219,14 +228,14 @@ fn varied() -> Vec<Cell> {
     let mut traffic = Shape::ALL.map(Traffic::Shaped).to_vec();
     traffic.push(Traffic::Failing { seconds: 300 });
     cells(&traffic, &[MEASURED_APART], &[30], FEW_SEEDS, |_| {
-        Arm::with_bounds()
+        Arm::with_bounds(WORKERS)
     })
 }
 
 fn recorded(trace: &Path) -> Vec<Cell> {
     let traffic = [Traffic::Recorded(trace.to_owned())];
     cells(&traffic, &USERS, &DARK_SECONDS, FEWEST_SEEDS, |_| {
-        Arm::with_bounds()
+        Arm::with_bounds(WORKERS)
     })
 }
 
@@ -244,7 +253,7 @@ fn study() -> Vec<Cell> {
         let measures = [Measures::NONE, Measures::BOTH];
         measures
             .into_iter()
-            .flat_map(Arm::all_and_aggregated)
+            .flat_map(|used| Arm::all_and_aggregated(used, WORKERS))
             .collect()
     })
 }
@@ -261,7 +270,7 @@ fn cells(
         for traffic in traffic {
             for &load in loads {
                 cells.extend(dark_seconds.iter().map(|seconds| Cell {
-                    engine,
+                    fleet: engine.fleet(),
                     traffic: traffic.clone(),
                     load,
                     dark: Duration::from_secs(*seconds),
@@ -295,7 +304,7 @@ mod tests {
                 // Ours has its rivals beside it, with the same measures.
                 for measures in Measures::ALL {
                     let mut arms = cell.arms.iter().filter(|arm| arm.measures == measures);
-                    let rivals = Arm::all_with(measures);
+                    let rivals = Arm::all_with(measures, WORKERS);
                     assert!(
                         rivals.iter().all(|rival| arms.any(|arm| arm == rival))
                             || arms.next().is_none()

@@ -250,7 +250,7 @@ fn bar(
     Ok(match progress {
         Progress::Hidden => ProgressBar::hidden(),
         Progress::Shown => {
-            eprintln!(
+            errln!(
                 "{} runs to play, {requests} requests, about {:.0} min and the starts of the workers",
                 to_play.len(),
                 time.as_secs_f64() / 60.0

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use policies::ratio::Split;
 
-use super::arms::{Arm, Planning, START};
+use super::arms::{Arm, Planning};
 use crate::{sim::Setup, workload::Workload};
 
 pub use self::schedule::{Schedule, Trial};
@@ -43,7 +43,7 @@ pub fn find(question: &Question, known: Vec<Trial>) -> Trial {
         question,
         tried: known,
     };
-    for split in Split::all(START.workers()) {
+    for split in Split::all(question.start().workers()) {
         search.attempt(&Schedule::fixed(split));
     }
     for assumptions in Assumptions::ALL {
@@ -114,6 +114,14 @@ impl<'a> Question<'a> {
             decode: schedule.start.decode,
             changes: schedule.changes(self.dark),
             ..self.setup.clone()
+        }
+    }
+
+    /// Where planners begin.
+    const fn start(&self) -> Split {
+        Split {
+            prefill: self.setup.prefill,
+            decode: self.setup.decode,
         }
     }
 

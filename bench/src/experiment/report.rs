@@ -3,13 +3,11 @@
 use std::fmt;
 
 use super::{
-    arms::{Measures, Planning, START},
-    engines::Engine,
+    arms::{Measures, Planning},
     results::{ArmResult, CellResult, Contest, Results, Sustained},
     statistics::Estimate,
 };
 use crate::text_table::TextTable;
-use policies::ratio::Split;
 
 /// The results, to be read.
 pub struct Report<'a>(pub &'a Results);
@@ -26,12 +24,18 @@ impl fmt::Display for Report<'_> {
             results.slo_itl_s * 1e3,
             results.seeds.len()
         )?;
-        for engine in Engine::ALL {
+        let mut engines: Vec<&str> = Vec::new();
+        for (cell, _) in results.contests() {
+            if !engines.contains(&cell.engine.as_str()) {
+                engines.push(&cell.engine);
+            }
+        }
+        for engine in engines {
             for measures in Measures::ALL {
                 let contests: Vec<_> = results
                     .contests()
                     .filter(|(cell, contest)| {
-                        cell.engine == engine.name() && contest.measures() == measures
+                        cell.engine == engine && contest.measures() == measures
                     })
                     .collect();
                 if !contests.is_empty() {
@@ -47,13 +51,12 @@ type Contests<'a> = [(&'a CellResult, &'a Contest)];
 
 fn write_tables(
     f: &mut fmt::Formatter<'_>,
-    engine: Engine,
+    engine: &str,
     measures: Measures,
     contests: &Contests,
 ) -> fmt::Result {
     let heading = format!(
-        "Engine {}; of the router's measures: {}",
-        engine.name(),
+        "Engine {engine}; of the router's measures: {}",
         measures.name()
     );
     writeln!(f, "\n{heading}\n\n{}", compared(contests))?;
@@ -75,11 +78,15 @@ fn write_tables(
 
 /// The controller and its rivals.
 fn compared(contests: &Contests) -> TextTable {
-    let mut table = TextTable::new([
-        "traffic, load, away",
-        "1P3D",
-        "2P2D",
-        "3P1D",
+    let mut splits: Vec<&str> = Vec::new();
+    for arm in contests.iter().flat_map(|(_, contest)| &contest.arms) {
+        if arm.is_fixed() && !splits.contains(&arm.arm.as_str()) {
+            splits.push(&arm.arm);
+        }
+    }
+    let mut heading = vec!["traffic, load, away"];
+    heading.extend(&splits);
+    heading.extend([
         "threshold",
         "controller",
         "over best fixed",
@@ -87,18 +94,16 @@ fn compared(contests: &Contests) -> TextTable {
         "worst",
         "moves",
     ]);
+    let mut table = TextTable::new(heading);
     for (cell, contest) in contests {
+        let fixed = splits
+            .iter()
+            .map(|split| contest.arm(split).map_or_else(String::new, attained));
         let attained = |planning| value(contest, planning, attained);
         let moves = |planning| value(contest, planning, |arm| format!("{:.1}", arm.moves));
-        let mut fixed = Split::all(START.workers())
-            .into_iter()
-            .map(|split| attained(Planning::Fixed(split)));
-        let mut next = || fixed.next().unwrap_or_default();
-        table.push([
-            name(cell),
-            next(),
-            next(),
-            next(),
+        let mut row = vec![name(cell)];
+        row.extend(fixed);
+        row.extend([
             attained(Planning::Threshold),
             attained(Planning::Controller),
             difference(&contest.over_best_fixed),
@@ -110,6 +115,7 @@ fn compared(contests: &Contests) -> TextTable {
                 moves(Planning::Controller)
             ),
         ]);
+        table.push(row);
     }
     table
 }
@@ -234,10 +240,15 @@ impl fmt::Display for Summary<'_> {
         };
         write!(
             f,
-            "Against {rival}: {:+.3} in the mean of {} cells, {:+.3} in the worst; better in {} and worse in {} beyond \
+            "Against {rival}: {:+.3} in the mean of {} {}, {:+.3} in the worst; better in {} and worse in {} beyond \
              chance.",
             mean.mean,
             differences.len(),
+            if differences.len() == 1 {
+                "cell"
+            } else {
+                "cells"
+            },
             mean.least,
             beyond_chance(true),
             beyond_chance(false)

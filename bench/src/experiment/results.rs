@@ -53,7 +53,8 @@ pub struct CellResult {
     pub traffic: String,
     /// How long one kind of request lasts, where kinds take turns.
     pub phase_seconds: Option<u32>,
-    /// A share of the best split's capacity of each kind of request; of recorded traffic, how many times as many users.
+    /// A share of the best split's capacity of each kind of request; of recorded traffic, how many times as many users; 1
+    /// of a scenario.
     pub load: f64,
     /// How long a worker is away when its role changes, after its drain.
     pub dark_s: u64,
@@ -94,12 +95,13 @@ pub struct ArmResult {
 impl Results {
     pub fn new(grid: &Grid, rows: &[Row]) -> Self {
         let cells: Vec<_> = rows.iter().map(CellResult::new).collect();
+        let slo = grid.cells.first().map_or(SLO, |cell| cell.fleet.slo);
         Self {
             simulated: true,
             part: grid.part,
             seeds: grid.seeds.clone(),
-            slo_ttft_s: SLO.ttft.as_secs_f64(),
-            slo_itl_s: SLO.itl.as_secs_f64(),
+            slo_ttft_s: slo.ttft.as_secs_f64(),
+            slo_itl_s: slo.itl.as_secs_f64(),
             sustained: sustained::all(&cells),
             cells,
         }
@@ -136,7 +138,7 @@ impl CellResult {
         }
         let contests = measures.into_iter();
         Self {
-            engine: row.cell.engine.name().to_owned(),
+            engine: row.cell.fleet.name.to_owned(),
             traffic: row.cell.traffic.name(),
             phase_seconds: row.cell.traffic.phase_seconds(),
             load: row.cell.load,

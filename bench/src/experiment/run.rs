@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     arms::{Measures, Planning},
-    capacity::Capacities,
+    capacity::{Capacities, Kind},
+    engines::Fleet,
     grid::{Cell, Grid},
     oracle::Schedule,
     store::{Store, StoreError},
@@ -105,12 +106,12 @@ pub fn run(grid: &Grid, store: &Store, progress: Progress) -> Result<Done, RunEr
 }
 
 /// The kinds whose capacities the loads are given in.
-fn wanted(grid: &Grid) -> Vec<(super::Engine, super::capacity::Kind)> {
+fn wanted(grid: &Grid) -> Vec<(Fleet, Kind)> {
     let mut wanted = Vec::new();
     for cell in &grid.cells {
         for kind in cell.traffic.kinds() {
-            if !wanted.contains(&(cell.engine, kind)) {
-                wanted.push((cell.engine, kind));
+            if !wanted.contains(&(cell.fleet, kind)) {
+                wanted.push((cell.fleet, kind));
             }
         }
     }

@@ -5,11 +5,8 @@ use std::time::Duration;
 use policies::{ratio::Split, time::Timestamp, worker::Role};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    arms::{Arm, SLO},
-    grid::Cell,
-};
-use crate::sim::{Absence, Outcome, Served};
+use super::{arms::Arm, grid::Cell};
+use crate::sim::{Absence, Outcome, Served, Slo};
 
 /// Time between two points.
 const STEP: Duration = Duration::from_secs(5);
@@ -48,13 +45,13 @@ impl Timeline {
     pub fn new(cell: &Cell, arm: &Arm, seed: u64, start: Split, outcome: &Outcome) -> Self {
         Self {
             arm: arm.name(),
-            engine: cell.engine.name().to_owned(),
+            engine: cell.fleet.name.to_owned(),
             traffic: cell.traffic.name(),
             load: cell.load,
             dark_s: cell.dark.as_secs(),
             seed,
             step_s: STEP.as_secs_f64(),
-            points: points(start, outcome),
+            points: points(start, outcome, &cell.fleet.slo),
         }
     }
 
@@ -63,7 +60,7 @@ impl Timeline {
     }
 }
 
-fn points(start: Split, outcome: &Outcome) -> Vec<Point> {
+fn points(start: Split, outcome: &Outcome, slo: &Slo) -> Vec<Point> {
     let last = outcome.requests.last().map(|request| request.arrived);
     let steps = last.map_or(0, |last| step_of(last) + 1);
     let mut points: Vec<_> = (0..steps)
@@ -76,7 +73,7 @@ fn points(start: Split, outcome: &Outcome) -> Vec<Point> {
         let a_second = |tokens: u32| f64::from(tokens) / STEP.as_secs_f64();
         point.prompt_tokens_per_s += a_second(request.job.prompt_tokens);
         point.output_tokens_per_s += a_second(request.job.output_tokens);
-        good[step].0 += u32::from(request.is_good(&SLO));
+        good[step].0 += u32::from(request.is_good(slo));
         good[step].1 += 1;
         for waiting in &mut points[waits_at(request, steps)] {
             waiting.queued += 1;
@@ -163,7 +160,7 @@ mod tests {
             prefill: 2,
             decode: 2,
         };
-        let points = points(start, &sim::run(&setup, &workload));
+        let points = points(start, &sim::run(&setup, &workload), &setup.slo);
         assert_eq!(points.len(), 6);
         let workers: Vec<_> = points
             .iter()

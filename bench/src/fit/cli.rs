@@ -90,7 +90,7 @@ impl FitArgs {
             path: log.to_owned(),
             error,
         })?;
-        print!("{fit}");
+        out!("{fit}");
         let kept = |parameter| kept(parameter, self.model.as_deref());
         Ok(fit.model_file(&log.display().to_string(), kept))
     }
@@ -107,7 +107,7 @@ impl FitArgs {
         };
         let start = table::start(worker);
         let report = FitReport::new(&cells, &start, assumptions, Progress::Shown);
-        print!("{report}");
+        out!("{report}");
         let kept = |parameter| kept(parameter, self.model.as_deref());
         Ok(report.model_file(&results.display().to_string(), kept))
     }

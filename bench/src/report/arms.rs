@@ -1,5 +1,7 @@
 //! The arms as a report names, orders and colours them: the same in every table and picture.
 
+use policies::ratio::Split;
+
 use crate::plot::Shade;
 
 pub const CONTROLLER: &str = "controller";
@@ -24,10 +26,13 @@ const KNOWN: [(&str, &str, Shade); 10] = [
     (ORACLE, "oracle", Shade::Series(2)),
 ];
 
-/// Where the arm comes in a list; after all others, if it isn't known.
-pub fn place(arm: &str) -> usize {
+/// Where the arm comes in a list: splits by their prefill workers, then the others; after all of them, if it isn't known.
+pub fn place(arm: &str) -> (usize, u32) {
+    if let Ok(split) = arm.parse::<Split>() {
+        return (0, split.prefill);
+    }
     let place = KNOWN.iter().position(|(name, ..)| *name == arm);
-    place.unwrap_or(KNOWN.len())
+    (place.unwrap_or(KNOWN.len()), 0)
 }
 
 /// Whether its workers read prompts and write answers alike, so that there is no split.

@@ -46,23 +46,27 @@ impl std::error::Error for ReportError {}
 impl ReportArgs {
     pub fn run(self) -> Result<ExitCode, ReportError> {
         let directory = Directory::read(&self.directory).map_err(ReportError::Directory)?;
-        let model = StudyModel::with_fitted_stall(WorkerModel::default());
-        let cells = study::shipped();
-        let study = study::Report::simulate(&cells, &model, Assumptions::ALL, STUDY_SEEDS);
-        let document = document(&directory, Some(&study));
+        let study = (!directory.is_of_a_scenario()).then(studied);
+        let document = document(&directory, study.as_ref());
         let page = self
             .out
             .unwrap_or_else(|| self.directory.join("report.html"));
         write(&page, &html(&document))?;
         write(&self.directory.join("report.md"), &markdown(&document))?;
         for sentence in &document.verdict {
-            println!("{sentence}");
+            outln!("{sentence}");
         }
         for missing in &directory.missing {
-            println!("{} Run {}", missing.what, missing.command);
+            outln!("{} Run {}", missing.what, missing.command);
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The study's runs, by the model that the standard grid is made with.
+fn studied() -> study::Report {
+    let model = StudyModel::with_fitted_stall(WorkerModel::default());
+    study::Report::simulate(&study::shipped(), &model, Assumptions::ALL, STUDY_SEEDS)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), ReportError> {
@@ -71,6 +75,6 @@ fn write(path: &Path, text: &str) -> Result<(), ReportError> {
         path: path.to_owned(),
         error,
     })?;
-    println!("Written: {}", path.display());
+    outln!("Written: {}", path.display());
     Ok(())
 }

@@ -64,14 +64,14 @@ impl Directory {
             missing: Vec::new(),
         };
         let mut absent = Vec::new();
-        for part in Part::value_variants() {
+        for part in Part::value_variants().iter().chain(&[Part::Scenario]) {
             let file = path.join(format!("{}.json", part.name()));
             if file.exists() {
                 let results = Results::read(&file);
                 let results =
                     results.map_err(|error| DirectoryError::Read { path: file, error })?;
                 found.parts.push(results);
-            } else {
+            } else if *part != Part::Scenario {
                 absent.push(*part);
             }
         }
@@ -81,6 +81,10 @@ impl Directory {
                 command: command(&absent, path),
             });
         }
+        // Who asked about a scenario did not ask about the standard grid.
+        if found.is_of_a_scenario() {
+            return Ok(found);
+        }
         if !absent.is_empty() {
             found.missing.push(Missing {
                 what: format!("Parts that were not run: {}.", names(&absent, ", ")),
@@ -89,6 +93,12 @@ impl Directory {
         }
         found.add_what_parts_lack(path);
         Ok(found)
+    }
+
+    /// Whether there is nothing but a scenario of the user's own.
+    pub fn is_of_a_scenario(&self) -> bool {
+        let mut parts = self.parts.iter();
+        parts.all(|results| results.part == Part::Scenario)
     }
 
     /// Cells and arms of the standard grid that did not run, and the runs that would be looked at closely.

@@ -83,6 +83,13 @@ pub fn varied(parts: &[Results]) -> Vec<Figure> {
         .collect()
 }
 
+/// The same of a scenario of the user's own.
+pub fn given(parts: &[Results]) -> Vec<Figure> {
+    of_part(parts, Part::Scenario)
+        .filter_map(attainment_of)
+        .collect()
+}
+
 fn of_part(parts: &[Results], part: Part) -> impl Iterator<Item = &CellResult> {
     let parts = parts.iter().filter(move |results| results.part == part);
     parts.flat_map(|results| &results.cells)

@@ -22,18 +22,23 @@ const NOTHING: &str = "–";
 
 /// The controller against each rival that ran, over all cells with all of the router's measures.
 pub fn rivals(parts: &[Results]) -> Option<Table> {
-    let rivals = [
-        ("the best fixed split of each cell", Rival::BestFixed),
-        ("1P3D throughout", Rival::Arm("1P3D")),
-        ("2P2D throughout", Rival::Arm("2P2D")),
-        ("3P1D throughout", Rival::Arm("3P1D")),
+    let splits = fixed_splits(parts);
+    let fixed = splits
+        .iter()
+        .map(|split| (format!("{split} throughout"), Rival::Arm(split)));
+    let others = [
         ("thresholds", Rival::Arm(THRESHOLD)),
         ("aggregated serving", Rival::Arm(AGGREGATED)),
         ("aggregated serving at best", Rival::Arm(AGGREGATED_AT_BEST)),
         ("the oracle, which knows what comes", Rival::Arm(ORACLE)),
     ];
+    let others = others.map(|(name, rival)| (name.to_owned(), rival));
+    let best = (
+        "the best fixed split of each cell".to_owned(),
+        Rival::BestFixed,
+    );
+    let rivals = std::iter::once(best).chain(fixed).chain(others);
     let rows: Vec<_> = rivals
-        .into_iter()
         .filter_map(|(name, rival)| {
             let mut duels = duels(parts, rival);
             duels.retain(super::duels::Duel::has_both_measures);
@@ -64,6 +69,18 @@ pub fn rivals(parts: &[Results]) -> Option<Table> {
         ]),
         rows,
     })
+}
+
+/// All that ran, in the order in which they are shown.
+fn fixed_splits(parts: &[Results]) -> Vec<&str> {
+    let arms = parts.iter().flat_map(Results::arms).map(|(.., arm)| arm);
+    let mut splits: Vec<_> = arms
+        .filter(|arm| arm.is_fixed())
+        .map(|arm| arm.arm.as_str())
+        .collect();
+    splits.sort_by_key(|split| arms::place(split));
+    splits.dedup();
+    splits
 }
 
 fn counted(number: usize, tone: Tone) -> Entry {

@@ -9,7 +9,7 @@ use super::{
     arms::{AGGREGATED, AGGREGATED_AT_BEST},
     duels::{Duel, Outcome, Rival, Tally, duels},
 };
-use crate::experiment::Results;
+use crate::experiment::{Part, Results};
 
 /// As points: a hundredth of all requests.
 pub fn points(share: f64) -> String {
@@ -29,7 +29,7 @@ pub fn verdict(parts: &[Results]) -> Vec<String> {
     };
     let mut sentences = vec![
         does_it_win(&judged, &judged_tally, parts),
-        from_where_on(&judged),
+        from_where_on(&judged, is_of_a_scenario(parts)),
         where_it_loses(&all_tally),
     ];
     sentences.extend(without_a_split(parts));
@@ -75,10 +75,15 @@ fn without_a_split(parts: &[Results]) -> Option<String> {
 
 fn does_it_win(judged: &[Duel], tally: &Tally, parts: &[Results]) -> String {
     let shifts = judged.iter().all(|duel| duel.cell.phase_seconds.is_some());
+    let given = is_of_a_scenario(parts);
     let simulated = parts.iter().all(|results| results.simulated);
     let setting = format!(
-        "On traffic that {}{}, a ratio that follows the traffic",
-        if shifts { "shifts" } else { "does not shift" },
+        "On {}{}, a ratio that follows the traffic",
+        match (given, shifts) {
+            (true, _) => "the traffic of the scenario",
+            (false, true) => "traffic that shifts",
+            (false, false) => "traffic that does not shift",
+        },
         if simulated { " (simulated)" } else { "" }
     );
     let Tally {
@@ -91,6 +96,9 @@ fn does_it_win(judged: &[Duel], tally: &Tally, parts: &[Results]) -> String {
             "{setting} serves {mean} points of all requests in time over the best fixed ratio in the mean of {cells}, which \
              with one seed can't be told from chance."
         );
+    }
+    if let (true, [duel]) = (given, judged) {
+        return format!("{setting} {}", how_it_ended(duel));
     }
     if (*wins, *loses) == (0, 0) {
         return format!(
@@ -105,7 +113,28 @@ fn does_it_win(judged: &[Duel], tally: &Tally, parts: &[Results]) -> String {
     )
 }
 
-fn from_where_on(judged: &[Duel]) -> String {
+/// The user's own, which has one traffic.
+fn is_of_a_scenario(parts: &[Results]) -> bool {
+    parts.iter().all(|results| results.part == Part::Scenario)
+}
+
+fn how_it_ended(duel: &Duel) -> String {
+    let (best, mean) = (&duel.contest.best_fixed, signed_points(duel.over.mean));
+    match duel.outcome() {
+        Outcome::Wins => format!(
+            "beats the best fixed ratio ({best}), which nobody knows in advance: {mean} points of all requests served in time."
+        ),
+        Outcome::Loses => format!(
+            "loses against the best fixed ratio ({best}), which nobody knows in advance: {mean} points of all requests served \
+             in time."
+        ),
+        Outcome::Even => format!(
+            "and the best fixed ratio ({best}) are level: the difference of {mean} points of all requests may be chance."
+        ),
+    }
+}
+
+fn from_where_on(judged: &[Duel], given: bool) -> String {
     let won: Vec<_> = judged
         .iter()
         .filter(|duel| duel.outcome() == Outcome::Wins)
@@ -113,6 +142,16 @@ fn from_where_on(judged: &[Duel]) -> String {
         .collect();
     let shortest = won.iter().filter_map(|cell| cell.phase_seconds).min();
     let dearest = won.iter().map(|cell| cell.dark_s).max();
+    if given {
+        return dearest.map_or_else(
+            || "There is no cost of a role change among those tried at which it wins.".to_owned(),
+            |dearest| {
+                format!(
+                    "It wins with role changes that keep a worker away for as long as {dearest} s."
+                )
+            },
+        );
+    }
     let (Some(shortest), Some(dearest)) = (shortest, dearest) else {
         return "There is no phase length and no cost of a role change among those tried at which it wins.".to_owned();
     };

@@ -63,9 +63,9 @@ impl RoleChangesArgs {
         bar.finish_and_clear();
         let report = report?;
         if self.json {
-            println!("{}", report.to_json());
+            outln!("{}", report.to_json());
         } else {
-            println!("{report}");
+            outln!("{report}");
         }
         Ok(if report.is_flawless() {
             ExitCode::SUCCESS

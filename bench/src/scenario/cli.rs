@@ -24,9 +24,9 @@ impl SimArgs {
         let scenario = Scenario::load(&self.scenario)?;
         let report = run(&scenario, self.seeds, Progress::Shown)?;
         if self.json {
-            println!("{}", report.to_json());
+            outln!("{}", report.to_json());
         } else {
-            print!("{report}");
+            out!("{report}");
         }
         Ok(ExitCode::SUCCESS)
     }

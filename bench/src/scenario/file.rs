@@ -143,6 +143,7 @@ struct WorkerFailure {
 impl ScenarioFile {
     pub(super) fn into_scenario(self, folder: PathBuf) -> Result<Scenario, ValueError> {
         let splits = self.splits()?;
+        let away = self.away()?;
         let setup = Setup {
             prefill_policy: self.routing.prefill,
             decode_policy: self.routing.decode,
@@ -162,6 +163,7 @@ impl ScenarioFile {
         Ok(Scenario {
             description: self.description,
             splits,
+            away,
             setup,
             workload: self.workload,
             folder,
@@ -182,6 +184,15 @@ impl ScenarioFile {
             return Err(ValueError::NoSplit);
         }
         Ok(splits)
+    }
+
+    fn away(&self) -> Result<Vec<Duration>, ValueError> {
+        let launchers = self.launchers.values();
+        let away = launchers.map(|launcher| seconds("launchers.dark_s", launcher.dark_s));
+        let mut away = away.collect::<Result<Vec<_>, _>>()?;
+        away.sort_unstable();
+        away.dedup();
+        Ok(away)
     }
 
     fn dispatch(&self) -> Dispatch {

@@ -52,10 +52,10 @@ impl CeilingArgs {
         for pace in [Some(Duration::from_millis(self.pace_ms)), None] {
             let measured = measure(&self, pace).await?;
             match pace {
-                Some(pace) => println!("one event every {pace:?} on each connection:"),
-                None => println!("as fast as they are read:"),
+                Some(pace) => outln!("one event every {pace:?} on each connection:"),
+                None => outln!("as fast as they are read:"),
             }
-            println!("{measured}");
+            outln!("{measured}");
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -14,14 +14,15 @@ use super::{
     drive::{Outcome, Plan, run},
     figures::{Goodput, Metric},
     item::Item,
+    progress,
     prompts::Prompts,
     result::{About, Rate, to_json},
     summary::Summary,
 };
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::{Map, Value};
-use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -197,7 +198,7 @@ impl ServeArgs {
         );
         if outcome.failed_warmups > 0 {
             let failed = outcome.failed_warmups;
-            eprintln!(
+            errln!(
                 "pd-bench: {failed} of {} warm-up requests failed",
                 self.num_warmups
             );
@@ -207,7 +208,7 @@ impl ServeArgs {
             outcome,
             figures: &figures,
         };
-        println!("{summary}");
+        outln!("{summary}");
         if self.save_result {
             let file = to_json(about, outcome, &figures, self.save_detailed);
             self.save(about, &file)?;
@@ -233,7 +234,7 @@ impl ServeArgs {
             std::fs::create_dir_all(&folder).map_err(failed)?;
         }
         std::fs::write(&path, file.to_string()).map_err(failed)?;
-        println!("Result: {}", path.display());
+        outln!("Result: {}", path.display());
         Ok(())
     }
 
@@ -310,13 +311,7 @@ impl ServeArgs {
         if self.disable_tqdm {
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::new(requests as u64);
-        let style = ProgressStyle::with_template(
-            "{bar:30} {pos} of {len} requests, {per_sec}, {elapsed} passed, {eta} left{msg}",
-        );
-        bar.set_style(style.expect("the template is a good one"));
-        bar.enable_steady_tick(Duration::from_secs(1));
-        bar
+        progress::line(requests)
     }
 }
 

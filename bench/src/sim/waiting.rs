@@ -23,7 +23,7 @@ impl World<'_> {
         {
             let left = timeout.saturating_sub(waiting.waited);
             let timed_out = Event::TimedOut { request, place };
-            self.agenda.add(self.now.after(left), timed_out);
+            self.agenda.add_behind(self.now.after(left), timed_out);
         }
     }
 

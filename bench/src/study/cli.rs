@@ -62,7 +62,7 @@ impl SeedTableArgs {
             served_before: !self.no_earlier_runs,
         };
         let report = Report::simulate(&shipped(), &model, assumptions, self.seeds);
-        println!("{report}");
+        outln!("{report}");
         if let Some(folder) = self.out {
             write(&report, &folder)?;
         }

@@ -45,7 +45,7 @@ pub struct Plan {
 pub async fn run(plan: &Plan) -> Result<Report, MeasureError> {
     let mut outcomes = Vec::new();
     for (case, number) in Case::ALL.into_iter().zip(1..) {
-        eprintln!("case {number} of {}: {case}", Case::ALL.len());
+        errln!("case {number} of {}: {case}", Case::ALL.len());
         outcomes.push(measure(plan, case).await?);
     }
     Ok(Report(outcomes))

@@ -71,7 +71,7 @@ pub async fn run(plan: &Plan) -> Result<Report, MeasureError> {
     let mut rounds = Vec::new();
     for number in 0..plan.rounds {
         let round = round(plan, &with, &without, number.is_multiple_of(2)).await?;
-        eprintln!("round {} of {}: {round}", number + 1, plan.rounds);
+        errln!("round {} of {}: {round}", number + 1, plan.rounds);
         rounds.push(round);
     }
     for router in [with, without] {

@@ -142,11 +142,11 @@ impl WhatIfArgs {
         let answer = answer(&question, &workload, Progress::Shown);
         let pictures = picture::draw(&answer, &self.out).map_err(WhatIfError::Plot)?;
         if self.json {
-            println!("{}", answer.to_json());
+            outln!("{}", answer.to_json());
         } else {
-            println!("{answer}\n");
+            outln!("{answer}\n");
             for picture in pictures {
-                println!("Written: {0}.svg and {0}.png", picture.display());
+                outln!("Written: {0}.svg and {0}.png", picture.display());
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -145,7 +145,7 @@ impl Stage {
         }
         for example in outcome.examples() {
             progress.suspend(|| {
-                eprintln!(
+                errln!(
                     "{}, seed {seed}: request {} failed: {}: {}",
                     arm.name(),
                     example.number,

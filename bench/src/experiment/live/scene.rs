@@ -9,7 +9,7 @@ use std::{ffi::OsString, path::Path, time::Duration};
 
 use policies::{
     model::WorkerModel,
-    ratio::{ControllerSettings, GuardrailSettings, PlannerSettings, Split, ThresholdSettings},
+    ratio::{ControllerSettings, GuardrailSettings, PlannerSettings, Split},
     time::Timestamp,
 };
 
@@ -18,6 +18,7 @@ use crate::{
     experiment::{
         arms::{Arm, Planning, SLO},
         capacity::{self, Kind},
+        engines::Fleet,
         workloads::phases::JITTER,
     },
     sim::{Control, Setup, Slo},
@@ -93,10 +94,17 @@ impl Scene {
             | Planning::Advise
             | Planning::KnownLengths
             | Planning::Oracle
-            | Planning::Aggregated(_) => Split {
-                prefill: self.workers / 2,
-                decode: self.workers - self.workers / 2,
-            },
+            | Planning::Aggregated(_) => self.fleet().start(),
+        }
+    }
+
+    /// By the clock.
+    fn fleet(&self) -> Fleet {
+        Fleet {
+            model: self.model.scaled(self.scale),
+            workers: self.workers,
+            slo: self.targets(),
+            ..Fleet::standard("live", self.model)
         }
     }
 
@@ -169,15 +177,9 @@ impl Scene {
 
     /// The same for the simulator, where a worker that changes its role is away for `dark` by the clock.
     pub(super) fn setup(&self, arm: &Arm, dark: Duration, seed: u64) -> Setup {
-        let (start, slo) = (self.start(arm), self.targets());
-        let setup = arm.setup(self.model.scaled(self.scale), dark, seed);
+        let setup = arm.setup(&self.fleet(), dark, seed);
         let stretched = |planner| match planner {
-            PlannerSettings::Fixed => PlannerSettings::Fixed,
-            PlannerSettings::Threshold(usual) => PlannerSettings::Threshold(ThresholdSettings {
-                ttft_seconds: slo.ttft.as_secs_f64(),
-                itl_seconds: slo.itl.as_secs_f64(),
-                ..usual
-            }),
+            PlannerSettings::Fixed | PlannerSettings::Threshold(_) => planner,
             PlannerSettings::Controller(usual) => PlannerSettings::Controller(ControllerSettings {
                 drain: usual.drain,
                 queue_order: usual.queue_order,
@@ -185,9 +187,6 @@ impl Scene {
             }),
         };
         Setup {
-            prefill: start.prefill,
-            decode: start.decode,
-            slo,
             queue_timeout: Some(self.queue_timeout()),
             control: setup.control.map(|control| Control {
                 planner: stretched(control.planner),

@@ -7,14 +7,14 @@
 
 use std::time::Duration;
 
-use policies::{model::WorkerModel, ratio::Drain, ratio::Split, worker::Role};
+use policies::{ratio::Drain, ratio::Split, worker::Role};
 
 use super::{
     Question,
     schedule::{SLOT, Schedule, slot_of},
 };
 use crate::{
-    experiment::arms::{SLO, START},
+    sim::Setup,
     workload::{Job, Workload},
 };
 
@@ -73,11 +73,11 @@ struct Demand {
 /// The schedule with the least cost.
 pub fn plan(question: &Question, assumptions: &Assumptions) -> Schedule {
     let Workload::Open { arrivals } = question.work else {
-        return Schedule::fixed(START);
+        return Schedule::fixed(question.start());
     };
     let mut demand = Vec::new();
     for (at, job) in arrivals {
-        add(&mut demand, slot_of(*at), job, &question.setup.model);
+        add(&mut demand, slot_of(*at), job, question.setup);
     }
     let drain = match question.setup.drain {
         Drain::Migrate => HANDED_OVER,
@@ -88,15 +88,15 @@ pub fn plan(question: &Question, assumptions: &Assumptions) -> Schedule {
     let program = Program {
         demand: &demand,
         assumptions,
-        splits: Split::all(START.workers()),
+        splits: Split::all(question.start().workers()),
         from_prefill: slots(HANDED_OVER) as usize,
         from_decode: slots(drain) as usize,
     };
     program.solve()
 }
 
-fn add(demand: &mut Vec<Demand>, slot: usize, job: &Job, model: &WorkerModel) {
-    let itl = SLO.itl.as_secs_f64();
+fn add(demand: &mut Vec<Demand>, slot: usize, job: &Job, setup: &Setup) {
+    let (itl, model) = (setup.slo.itl.as_secs_f64(), &setup.model);
     let (prompt, output) = (u64::from(job.prompt_tokens), u64::from(job.output_tokens));
     let cached = f64::from(job.cached_tokens) / f64::from(job.prompt_tokens.max(1));
     let life = f64::from(job.output_tokens) * itl;
@@ -234,6 +234,8 @@ impl Program<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::arms::START;
+    use policies::model::WorkerModel;
 
     fn demand(prefill: f64, decode: f64) -> Demand {
         Demand {
@@ -285,7 +287,8 @@ mod tests {
             output_tokens: 2_048,
             class: 0,
         };
-        add(&mut slots, 3, &job, &WorkerModel::default());
+        let setup = Setup::study(WorkerModel::default(), 2, 2);
+        add(&mut slots, 3, &job, &setup);
         let answering: f64 = slots.iter().map(|slot| slot.answering).sum();
         assert!((answering - 1.0).abs() < 1e-9);
         assert!((slots[3].arrivals - 1.0).abs() < 1e-9 && slots[2] == Demand::default());

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use crate::{
-    experiment::arms::SLO,
     scenario::Figures,
-    sim::{self, Outcome, RoleChange},
+    sim::{self, Outcome, RoleChange, Slo},
 };
 
 /// Time is cut into slots of this length: a fifth of the shortest move.
@@ -71,19 +70,19 @@ impl Trial {
         Self {
             // As it was meant: moves that could not be made are part of the name under which it is known.
             schedule: schedule.clone(),
-            ..Self::seen(schedule.start, &outcome)
+            ..Self::seen(schedule.start, &outcome, &question.setup.slo)
         }
     }
 
     /// A run that began with `start`, by the moves that were made in it.
-    pub fn seen(start: Split, outcome: &Outcome) -> Self {
+    pub fn seen(start: Split, outcome: &Outcome, slo: &Slo) -> Self {
         let moved = outcome.absences.iter();
         let moved: Vec<_> = moved.filter(|absence| absence.from != absence.to).collect();
         let last = outcome.requests.last().map(|request| request.arrived);
         let slots = last.map_or(0, |last| slot_of(last) + 1);
         let mut good = vec![0; slots];
         for request in &outcome.requests {
-            good[slot_of(request.arrived)] += u32::from(request.is_good(&SLO));
+            good[slot_of(request.arrived)] += u32::from(request.is_good(slo));
         }
         let mut splits = vec![None; slots];
         for (slot, split) in splits.iter_mut().enumerate() {
@@ -99,7 +98,7 @@ impl Trial {
                 start,
                 moves: moved.iter().map(|one| (one.closed, one.from)).collect(),
             },
-            figures: Figures::of(outcome, &SLO),
+            figures: Figures::of(outcome, slo),
             good,
             splits,
         }

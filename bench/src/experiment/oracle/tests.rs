@@ -1,11 +1,10 @@
 use std::path::Path;
 
-use policies::model::WorkerModel;
-
 use super::*;
 use crate::{
     experiment::{
-        arms::{Measures, SLO},
+        Engine,
+        arms::{Measures, SLO, START},
         capacity::Kind,
     },
     sim,
@@ -37,12 +36,12 @@ fn work() -> Workload {
 #[test]
 fn the_oracle_is_never_below_what_it_knows_and_finds_more() {
     let (work, dark) = (work(), Duration::from_secs(5));
-    let setup = arm(Planning::Oracle).setup(WorkerModel::default(), dark, 1);
+    let setup = arm(Planning::Oracle).setup(&Engine::Calibrated.fleet(), dark, 1);
     let question = Question::new(&setup, dark, &work);
-    let planned = arm(Planning::Controller).setup(WorkerModel::default(), dark, 1);
-    let known = Trial::seen(START, &sim::run(&planned, &work));
+    let planned = arm(Planning::Controller).setup(&Engine::Calibrated.fleet(), dark, 1);
+    let known = Trial::seen(START, &sim::run(&planned, &work), &SLO);
     let fixed = Split::all(4).into_iter().map(|split| {
-        let setup = arm(Planning::Fixed(split)).setup(WorkerModel::default(), dark, 1);
+        let setup = arm(Planning::Fixed(split)).setup(&Engine::Calibrated.fleet(), dark, 1);
         sim::run(&setup, &work).attainment(&SLO)
     });
     let most = fixed.fold(known.attainment(), f64::max);
@@ -58,10 +57,10 @@ fn the_oracle_is_never_below_what_it_knows_and_finds_more() {
 #[test]
 fn what_a_planner_did_is_done_again_by_its_schedule() {
     let (work, dark) = (work(), Duration::from_secs(5));
-    let planned = arm(Planning::Threshold).setup(WorkerModel::default(), dark, 1);
-    let seen = Trial::seen(START, &sim::run(&planned, &work));
+    let planned = arm(Planning::Threshold).setup(&Engine::Calibrated.fleet(), dark, 1);
+    let seen = Trial::seen(START, &sim::run(&planned, &work), &SLO);
     assert!(seen.figures.moves >= 1.0);
-    let setup = arm(Planning::Oracle).setup(WorkerModel::default(), dark, 1);
+    let setup = arm(Planning::Oracle).setup(&Engine::Calibrated.fleet(), dark, 1);
     let again = Trial::of(&Question::new(&setup, dark, &work), &seen.schedule);
     assert!((again.attainment() - seen.attainment()).abs() < 0.01);
     assert_eq!(again.splits, seen.splits);

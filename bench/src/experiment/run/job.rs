@@ -7,7 +7,7 @@ use policies::ratio::Split;
 use super::{Run, RunError};
 use crate::{
     experiment::{
-        arms::{Arm, Planning, START},
+        arms::{Arm, Planning},
         capacity::Capacities,
         grid::Cell,
         oracle::{self, Question, Schedule, Trial},
@@ -103,7 +103,7 @@ impl<'a> Job<'a> {
             return Ok(known.clone());
         }
         let (start, outcome) = self.played(cell, arm, None)?;
-        let trial = Trial::seen(start, &outcome);
+        let trial = Trial::seen(start, &outcome, &cell.fleet.slo);
         self.trials.insert(inputs, trial.clone());
         Ok(trial)
     }
@@ -131,8 +131,8 @@ impl<'a> Job<'a> {
 
     fn setup(&self, cell: &Cell, arm: &Arm, dark: Duration) -> Setup {
         Setup {
-            failures: cell.traffic.failures(self.seed, START.workers()),
-            ..arm.setup(cell.engine.model(), dark, self.seed)
+            failures: cell.traffic.failures(self.seed, cell.fleet.workers),
+            ..arm.setup(&cell.fleet, dark, self.seed)
         }
     }
 
@@ -143,7 +143,7 @@ impl<'a> Job<'a> {
         let cell = &self.cells[0];
         let made = cell
             .traffic
-            .make(cell.engine, cell.load, self.seed, self.capacities)
+            .make(&cell.fleet, cell.load, self.seed, self.capacities)
             .map_err(RunError::Workload)?;
         Ok(self.work.get_or_init(|| made))
     }
@@ -154,9 +154,7 @@ impl<'a> Job<'a> {
         let traffic = self.traffic.get_or_init(|| cell.traffic.inputs());
         let mut inputs = format!(
             "{arm:?} {dark:?} away, {:?}, {traffic}, load {:?}, seed {}",
-            cell.engine.model(),
-            cell.load,
-            self.seed
+            cell.fleet, cell.load, self.seed
         );
         if arm.planning == Planning::Oracle {
             // It begins with what the others did.

@@ -50,6 +50,21 @@ fn what_is_missing_is_named_with_what_makes_it() {
 }
 
 #[test]
+fn a_scenario_of_ones_own_is_not_held_against_the_standard_grid() {
+    let folder = Folder::new("scenario");
+    let given = Results {
+        part: Part::Scenario,
+        ..won_and_lost()
+    };
+    folder.put("scenario.json", &given.to_json());
+    let directory = Directory::read(&folder.0).unwrap();
+    assert!(directory.is_of_a_scenario());
+    let said = markdown(&document(&directory, None));
+    assert!(!said.contains("What is missing here"), "{said}");
+    assert!(said.contains("Part scenario, engine calibrated"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     let folder = Folder::new("broken");
     let empty = Directory::read(&folder.0).unwrap_err();

@@ -131,3 +131,34 @@ fn without_results_there_is_no_verdict() {
     assert!(verdict(&[]).is_empty());
     assert!(verdict(&[results(Vec::new())]).is_empty());
 }
+
+#[test]
+fn a_scenario_of_ones_own_has_a_verdict_of_its_own() {
+    let table = [
+        (
+            AHEAD,
+            "On the traffic of the scenario (simulated), a ratio that follows the traffic beats the best fixed ratio (2P2D)",
+            "It wins with role changes that keep a worker away for as long as 30 s.",
+        ),
+        (
+            EVEN,
+            "a ratio that follows the traffic and the best fixed ratio (2P2D) are level",
+            "There is no cost of a role change",
+        ),
+        (
+            BEHIND,
+            "a ratio that follows the traffic loses against the best fixed ratio (2P2D)",
+            "There is no cost of a role change",
+        ),
+    ];
+    for (attained, first, second) in table {
+        let arms = [FIXED, ("controller", attained)];
+        let given = Results {
+            part: Part::Scenario,
+            ..results(vec![cell(300, 1.0, 30, contest(&arms))])
+        };
+        let sentences = verdict(&[given]);
+        assert!(sentences[0].contains(first), "{}", sentences[0]);
+        assert!(sentences[1].starts_with(second), "{}", sentences[1]);
+    }
+}
