@@ -10,6 +10,7 @@ mod registry;
 mod report;
 mod set;
 mod stats;
+mod ticket;
 mod window;
 mod worker;
 
@@ -25,5 +26,6 @@ pub use registry::{AddError, Change, Notice, WorkerRegistry};
 pub use report::LoadReport;
 pub use set::{FleetLatencies, Member, RoleView, WorkerSet};
 pub use stats::WorkerStats;
+pub use ticket::{Ticket, Watching};
 pub use window::{Latencies, LatencyWindow};
-pub use worker::{Ticket, Worker, WorkerMetadata, WorkerSpec, WorkerUrl, WorkerUrlError};
+pub use worker::{Worker, WorkerMetadata, WorkerSpec, WorkerUrl, WorkerUrlError};

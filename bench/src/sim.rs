@@ -77,6 +77,8 @@ pub enum Dispatch {
     WhenThereIsRoom {
         order: QueueOrder,
         pending_tokens: u64,
+        /// Whether requests wait for a decode worker with fewer in flight than it can run, too.
+        decode_places: bool,
     },
 }
 

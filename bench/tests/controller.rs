@@ -73,6 +73,7 @@ fn attained_with(
         dispatch: Dispatch::WhenThereIsRoom {
             order: QueueOrder::FreshFirst,
             pending_tokens: 16_384,
+            decode_places: false,
         },
         control: planner.map(|planner| Control {
             planner,

@@ -273,6 +273,7 @@ fn fresh_first_serves_more_in_time_under_overload() {
             dispatch: Dispatch::WhenThereIsRoom {
                 order,
                 pending_tokens: 16_384,
+                decode_places: false,
             },
             ..study(1, 3)
         };
@@ -295,6 +296,7 @@ fn who_waits_too_long_is_sent_away_at_that_moment_and_makes_room() {
             dispatch: Dispatch::WhenThereIsRoom {
                 order: QueueOrder::Fifo,
                 pending_tokens: 16_384,
+                decode_places: false,
             },
             queue_timeout,
             ..study(1, 3)
@@ -330,6 +332,7 @@ fn a_client_that_is_sent_away_asks_again() {
         dispatch: Dispatch::WhenThereIsRoom {
             order: QueueOrder::Fifo,
             pending_tokens: 1,
+            decode_places: false,
         },
         queue_timeout: Some(Duration::from_millis(100)),
         ..study(1, 1)
@@ -356,6 +359,33 @@ fn the_same_seed_gives_the_same_run() {
     assert_ne!(one.requests, another.requests);
 }
 
+#[test]
+fn where_decode_is_short_fresh_requests_are_in_time_only_if_all_wait_in_the_router() {
+    // Answers of 400 tokens for 1.2 times as many requests as 16 places on one decode worker serve.
+    let mut setup = study(3, 1);
+    setup.model.decode.max_running = 16;
+    let step = setup.model.decode.step_seconds(16, 16 * 300);
+    let gap = 400.0 * step / 16.0 / 1.2;
+    let arrivals = (0..2_000).map(|number| {
+        let at = Timestamp::from_micros((f64::from(number) * gap * 1e6) as u64);
+        (at, job(100, 400))
+    });
+    let workload = Workload::Open {
+        arrivals: arrivals.collect(),
+    };
+    let mut attained = |decode_places| {
+        setup.dispatch = Dispatch::WhenThereIsRoom {
+            order: QueueOrder::FreshFirst,
+            pending_tokens: 16_384,
+            decode_places,
+        };
+        run(&setup, &workload).attainment(&setup.slo)
+    };
+    let (waiting_at_decode, waiting_in_the_router) = (attained(false), attained(true));
+    assert!(waiting_at_decode < 0.1, "{waiting_at_decode}");
+    assert!(waiting_in_the_router > 0.7, "{waiting_in_the_router}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -366,7 +396,7 @@ proptest! {
         pool in 20_000_u64..60_000, largest in 1_u32..40,
         changes in proptest::collection::vec((0_u64..20, any::<bool>(), 0_u64..5), 0..4),
         failures in proptest::collection::vec((0_u64..20, 0_usize..6, 1_u64..5), 0..3),
-        late_binding: bool, migrate: bool, timeout in proptest::option::of(0_u64..5_000),
+        late_binding: bool, decode_places: bool, migrate: bool, timeout in proptest::option::of(0_u64..5_000),
     ) {
         let mut setup = study(prefill, decode);
         setup.model.decode.kv_pool_tokens = pool;
@@ -382,7 +412,7 @@ proptest! {
         setup.queue_timeout = timeout.map(Duration::from_millis);
         setup.drain = if migrate { Drain::Migrate } else { Drain::Wait };
         if late_binding {
-            setup.dispatch = Dispatch::WhenThereIsRoom { order: QueueOrder::FreshFirst, pending_tokens: 4_096 };
+            setup.dispatch = Dispatch::WhenThereIsRoom { order: QueueOrder::FreshFirst, pending_tokens: 4_096, decode_places };
         }
         let mut at = Timestamp::ZERO;
         let arrivals: Vec<_> = jobs.iter().map(|&(prompt, output, gap)| {

@@ -23,6 +23,8 @@ pub struct QueueSettings {
     pub order: QueueOrder,
     /// Prompt tokens from which on a prefill worker has enough before it; `None` sends requests straight to workers.
     pub prefill_tokens: Option<NonZeroU64>,
+    /// Whether requests wait for a decode worker that runs fewer than it can, too.
+    pub wait_for_decode: bool,
 }
 
 /// Two full batches of 8,192 tokens, SGLang's default: one that is being computed and one that waits, so that the
@@ -57,6 +59,11 @@ pub(super) struct QueueFlags {
     #[arg(long, value_name = "TOKENS", value_parser = parse::whole::<u64>)]
     prefill_queue_tokens: Option<u64>,
 
+    /// With a bound of --prefill-queue-tokens: requests wait in the router also while every decode worker has as many in
+    /// flight as it says it runs at a time (its --max-running-requests), and not in decode workers in the order of arrival
+    #[arg(long)]
+    wait_for_decode: bool,
+
     /// Who is next among those that wait for a prefill worker: whoever can still have its first token within
     /// --ttft-slo-ms (with a share for those that have waited for three quarters of --queue-timeout-secs), or whoever
     /// came first
@@ -83,6 +90,9 @@ impl QueueFlags {
                 ignored.push("--prefill-queue-tokens (needs --pd-disaggregation)".to_owned());
             }
         }
+        if self.wait_for_decode && prefill_tokens.is_none() {
+            ignored.push("--wait-for-decode (needs --prefill-queue-tokens)".to_owned());
+        }
         let (size, timeout) = match prefill_tokens {
             Some(_) => (LATE_BINDING_QUEUE_SIZE, queue::TIMEOUT),
             None => (QUEUE_SIZE, TIMEOUT),
@@ -92,6 +102,7 @@ impl QueueFlags {
             timeout: self.queue_timeout.unwrap_or(timeout),
             order: self.queue_order,
             prefill_tokens,
+            wait_for_decode: self.wait_for_decode,
         }
     }
 }

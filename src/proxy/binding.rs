@@ -1,5 +1,7 @@
 //! Binding an attempt to its workers: as it comes, or when there is room.
 
+use std::sync::Arc;
+
 use policies::route::RouteRequest;
 use policies::worker::Role;
 
@@ -7,9 +9,10 @@ use super::error::RouteError;
 use super::handler::{Proxy, Routed};
 use super::headers;
 use super::outcome::Accepted;
-use super::pick::{NoWorker, Picked, Picker, Tried};
+use super::pick::{NoWorker, PairRoom, Picked, Picker, Tried};
 use super::queue::{PrefillQueue, Turn, Wanting};
 use crate::telemetry::trace::RequestTrace;
+use crate::workers::Watching;
 
 /// The workers of an attempt, with places taken on them.
 pub(super) struct Workers {
@@ -49,6 +52,11 @@ impl Proxy {
             pair?
         };
         let turn = queue.turn(prefill.ticket.worker(), routed.prompt_tokens);
+        let serving = if queue.is_for_decode() {
+            serving.telling(Arc::clone(queue) as Arc<dyn Watching>)
+        } else {
+            serving
+        };
         Ok(Workers {
             prefill: Some((prefill, Some(turn))),
             serving,
@@ -75,7 +83,11 @@ impl Proxy {
         };
         let request = route_request(routed);
         let take = |bound| {
-            let taken = self.picker(routed).pair_with_room(request, tried, bound);
+            let room = PairRoom {
+                prompts: bound,
+                place: queue.is_for_decode(),
+            };
+            let taken = self.picker(routed).pair_with_room(request, tried, room);
             // Who waits for room can as well wait for a worker that is on its way.
             taken.or_else(|missing| {
                 let expected =

@@ -10,7 +10,7 @@ use policies::worker::{Role, WorkerId};
 use smallvec::SmallVec;
 
 use crate::config::RoutingSettings;
-use crate::workers::{Bootstrap, RoleView, Ticket, Worker, WorkerRegistry};
+use crate::workers::{Bootstrap, RoleView, Ticket, Watching, Worker, WorkerRegistry};
 
 /// How often a pick is repeated because the gate of the worker closed after the snapshot was taken. Each repeat has a
 /// newer snapshot without that worker, so this many closing in a row means that the fleet is going away.
@@ -68,6 +68,26 @@ pub struct Picked {
     pub bootstrap: Bootstrap,
 }
 
+impl Picked {
+    /// Tells `watching` once the request has left the worker.
+    #[must_use]
+    pub fn telling(self, watching: Arc<dyn Watching>) -> Self {
+        Self {
+            ticket: self.ticket.telling(watching),
+            ..self
+        }
+    }
+}
+
+/// What a pair that a request waits for has.
+#[derive(Debug, Clone, Copy)]
+pub struct PairRoom {
+    /// The prefill worker has fewer prompt tokens than this before it.
+    pub prompts: NonZeroU64,
+    /// The decode worker runs fewer requests than it can.
+    pub place: bool,
+}
+
 /// No worker of a role can take the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoWorker {
@@ -95,38 +115,44 @@ impl Picker<'_> {
         tried: &Tried,
     ) -> Result<(Picked, Picked), NoWorker> {
         let prefill = self.one(Role::Prefill, request, tried)?;
-        self.with_decode(prefill, request, tried)
+        let decode = self.one(Role::Decode, self.of_pair(request), tried)?;
+        Ok((prefill, decode))
     }
 
-    /// The same where the prefill worker has fewer than `bound` prompt tokens before it; `None` where none has.
+    /// The same of workers with room; `None` where there are none such.
     pub fn pair_with_room(
         &self,
         request: RouteRequest<'_>,
         tried: &Tried,
-        bound: NonZeroU64,
+        room: PairRoom,
     ) -> Result<Option<(Picked, Picked)>, NoWorker> {
-        match self.find(Role::Prefill, request, tried, Some(bound))? {
-            Some(prefill) => self.with_decode(prefill, request, tried).map(Some),
-            None => Ok(None),
+        // First, since a policy takes note of whom it picks.
+        if room.place && self.decode_is_full() {
+            return Ok(None);
         }
+        let prompts = Room::Prompts(room.prompts);
+        let Some(prefill) = self.find(Role::Prefill, request, tried, prompts)? else {
+            return Ok(None);
+        };
+        let request = self.of_pair(request);
+        let place = if room.place { Room::Place } else { Room::Any };
+        let decode = self.find(Role::Decode, request, tried, place)?;
+        Ok(decode.map(|decode| (prefill, decode)))
     }
 
-    fn with_decode(
-        &self,
-        prefill: Picked,
-        request: RouteRequest<'_>,
-        tried: &Tried,
-    ) -> Result<(Picked, Picked), NoWorker> {
-        let partners = self.registry.snapshot().serving(Role::Prefill).len();
-        let decode = self.one(
-            Role::Decode,
-            RouteRequest {
-                partners,
-                ..request
-            },
-            tried,
-        )?;
-        Ok((prefill, decode))
+    fn decode_is_full(&self) -> bool {
+        let set = self.registry.snapshot();
+        let decode = self.candidates(set.serving(Role::Decode), &[], Room::Place);
+        let mut available = decode.available().peekable();
+        available.peek().is_some() && !available.any(|worker| decode.room.is_on(worker))
+    }
+
+    /// As decode's policy sees it.
+    fn of_pair<'a>(&self, request: RouteRequest<'a>) -> RouteRequest<'a> {
+        RouteRequest {
+            partners: self.registry.snapshot().serving(Role::Prefill).len(),
+            ..request
+        }
     }
 
     pub fn one(
@@ -135,29 +161,29 @@ impl Picker<'_> {
         request: RouteRequest<'_>,
         tried: &Tried,
     ) -> Result<Picked, NoWorker> {
-        let found = self.find(role, request, tried, None)?;
-        Ok(found.expect("without a bound there is room on every worker"))
+        let found = self.find(role, request, tried, Room::Any)?;
+        Ok(found.expect("every worker has such room"))
     }
 
-    /// `None` where the workers that the request may go to have `bound` prompt tokens before them, or more.
+    /// `None` where the workers that the request may go to have no such room.
     fn find(
         &self,
         role: Role,
         request: RouteRequest<'_>,
         tried: &Tried,
-        bound: Option<NonZeroU64>,
+        room: Room,
     ) -> Result<Option<Picked>, NoWorker> {
         for _ in 0..STALE_PICKS {
             let set = self.registry.snapshot();
             let view = set.serving(role);
-            let mut live = self.candidates(view, tried, bound);
+            let mut live = self.candidates(view, tried, room);
             let mut index = self.choose(role, &request, &live);
-            if index.is_none() && !live.are_full() {
+            if index.is_none() && !live.may_be_full() {
                 // All were tried: another try on one of them is better than none.
-                live = self.candidates(view, &[], bound);
+                live = self.candidates(view, &[], room);
                 index = self.choose(role, &request, &live);
             }
-            if index.is_none() && live.are_full() {
+            if index.is_none() && live.may_be_full() {
                 return Ok(None);
             }
             let Some(member) = index.and_then(|index| view.get(index)) else {
@@ -192,18 +218,33 @@ impl Picker<'_> {
         self.policies.of(role).1.pick(request, candidates, draw)
     }
 
-    fn candidates<'a>(
-        &self,
-        view: RoleView<'a>,
-        tried: &'a [WorkerId],
-        bound: Option<NonZeroU64>,
-    ) -> Live<'a> {
+    fn candidates<'a>(&self, view: RoleView<'a>, tried: &'a [WorkerId], room: Room) -> Live<'a> {
         Live {
             view,
             tried,
-            bound,
+            room,
             now: self.now,
             load_interval: self.load_interval,
+        }
+    }
+}
+
+/// What a worker has to have for one more request.
+#[derive(Debug, Clone, Copy)]
+enum Room {
+    Any,
+    /// Fewer prompt tokens than this before it.
+    Prompts(NonZeroU64),
+    /// A place among those that it decodes.
+    Place,
+}
+
+impl Room {
+    fn is_on(self, worker: &Worker) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Prompts(bound) => worker.stats.pending_prompt_tokens() < bound.get(),
+            Self::Place => worker.has_place(),
         }
     }
 }
@@ -212,26 +253,24 @@ impl Picker<'_> {
 struct Live<'a> {
     view: RoleView<'a>,
     tried: &'a [WorkerId],
-    /// Prompt tokens from which on a worker has no room.
-    bound: Option<NonZeroU64>,
+    room: Room,
     now: Timestamp,
     load_interval: Duration,
 }
 
 impl Live<'_> {
-    /// Whether there are workers that would be candidates if they had room.
-    fn are_full(&self) -> bool {
-        let mut members = self.view.iter();
-        self.bound.is_some() && members.any(|member| self.is_available(&member.worker))
+    /// Whether there are workers that would be candidates if they had room: where nobody was picked, they have none.
+    fn may_be_full(&self) -> bool {
+        !matches!(self.room, Room::Any) && self.available().next().is_some()
+    }
+
+    fn available(&self) -> impl Iterator<Item = &Arc<Worker>> {
+        let workers = self.view.iter().map(|member| &member.worker);
+        workers.filter(|worker| self.is_available(worker))
     }
 
     fn is_available(&self, worker: &Worker) -> bool {
         worker.breaker.allows(self.now) && !self.tried.contains(&worker.id)
-    }
-
-    fn has_room(&self, worker: &Worker) -> bool {
-        let pending = || worker.stats.pending_prompt_tokens();
-        self.bound.is_none_or(|bound| pending() < bound.get())
     }
 }
 
@@ -242,7 +281,7 @@ impl Candidates for Live<'_> {
 
     fn get(&self, index: usize) -> Option<Candidate> {
         let worker: &Arc<_> = &self.view.get(index)?.worker;
-        (self.is_available(worker) && self.has_room(worker)).then(|| Candidate {
+        (self.is_available(worker) && self.room.is_on(worker)).then(|| Candidate {
             id: worker.id,
             key: worker.key,
             in_flight: worker.in_flight(),

@@ -1,4 +1,5 @@
-//! Late binding: a request waits in the router until a prefill worker has room, and only then is paired with workers.
+//! Late binding: a request waits in the router until a prefill worker has room (and, if asked for, a decode worker a
+//! place), and only then is paired with workers.
 //!
 //! What waits in a worker's own queue has chosen its worker and its turn. What waits here has chosen neither: it goes to
 //! whoever has room first, a worker that is drained takes nobody with it, and under overload the requests that can still
@@ -34,7 +35,7 @@ use super::pick::NoWorker;
 use super::waiting_room::{Waiting, WaitingRoom};
 use crate::clock::Clock;
 use crate::config::{QueueSettings, SloSettings};
-use crate::workers::{Worker, WorkerRegistry};
+use crate::workers::{Watching, Worker, WorkerRegistry};
 use lead::Lead;
 
 /// How often the first in line looks by itself. All that makes room wakes it, but for the time alone that turns an open
@@ -47,6 +48,7 @@ pub struct PrefillQueue {
     /// A prefill worker has room while fewer prompt tokens than this are before it. It is more than zero, so a worker
     /// with nothing has room for a prompt of any length.
     bound: NonZeroU64,
+    for_decode: bool,
     room: Arc<WaitingRoom>,
     line: Mutex<Line>,
 }
@@ -80,6 +82,7 @@ impl PrefillQueue {
     ) -> Option<Arc<Self>> {
         Some(Arc::new(Self {
             bound: settings.prefill_tokens?,
+            for_decode: settings.wait_for_decode,
             room,
             line: Mutex::new(Line {
                 waiting: WaitQueue::new(settings.order, slo.ttft, gives_way(settings.timeout)),
@@ -148,8 +151,13 @@ impl PrefillQueue {
         Some(done)
     }
 
+    /// Whether requests wait for a place on a decode worker, too.
+    pub const fn is_for_decode(&self) -> bool {
+        self.for_decode
+    }
+
     /// Something happened that may let the first in line go: a prompt was computed or given up, a worker began or ceased
-    /// to serve, a breaker changed.
+    /// to serve, a breaker changed, an answer ended that others wait for.
     pub fn room_may_be(&self) {
         self.line.lock().call_first();
     }
@@ -164,6 +172,13 @@ impl PrefillQueue {
             prefilled: None,
             queue: Arc::clone(self),
         }
+    }
+}
+
+/// A place on a decode worker may be the one that the first in line waits for.
+impl Watching for PrefillQueue {
+    fn left(&self) {
+        self.room_may_be();
     }
 }
 

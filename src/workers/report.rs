@@ -1,5 +1,7 @@
 //! What a worker reports of itself at `/v1/loads`, summed over its data-parallel ranks.
 
+use std::num::NonZeroU64;
+
 use policies::time::Timestamp;
 use serde::{Deserialize, Deserializer};
 
@@ -24,6 +26,8 @@ pub struct LoadReport {
     /// Tokens in the KV pool, and how many it holds.
     pub used_tokens: u64,
     pub capacity_tokens: u64,
+    /// Requests that it can run at a time; `None` where it doesn't say.
+    pub most_running: Option<NonZeroU64>,
     /// Prompt tokens that wait for prefill and are in no cache.
     pub waiting_prompt_tokens: u64,
     /// Generated tokens a second, all ranks together.
@@ -100,6 +104,8 @@ impl LoadReport {
         ] {
             *sum = sum.saturating_add(value);
         }
+        let most = self.most_running.map_or(0, NonZeroU64::get);
+        self.most_running = NonZeroU64::new(most.saturating_add(rank.max_running_requests));
         self.throughput += rank.gen_throughput;
         self.cache_hit_rate += rank.cache_hit_rate;
         self.kv_transfer_latency_ms += queues.kv_transfer_latency_ms;
@@ -130,6 +136,8 @@ struct Rank {
     num_waiting_uncached_tokens: u64,
     #[serde(default, deserialize_with = "or_default")]
     max_total_num_tokens: u64,
+    #[serde(default, deserialize_with = "or_default")]
+    max_running_requests: u64,
     #[serde(default, deserialize_with = "or_default")]
     gen_throughput: f64,
     #[serde(default, deserialize_with = "or_default")]
@@ -179,14 +187,15 @@ mod tests {
     fn ranks_are_summed_and_what_is_a_share_is_averaged() {
         let body = r#"{"loads":[
             {"num_used_tokens":100,"num_waiting_uncached_tokens":20,"num_running_reqs":3,"num_waiting_reqs":2,
-             "max_total_num_tokens":1000,"gen_throughput":50.5,"cache_hit_rate":0.5,"decode_moments":[1,2,3],
+             "max_total_num_tokens":1000,"max_running_requests":16,"gen_throughput":50.5,"cache_hit_rate":0.5,"decode_moments":[1,2,3],
              "disaggregation":{"decode_prealloc_queue_reqs":1,"decode_transfer_queue_reqs":1,"kv_transfer_latency_ms":8.0}},
-            {"num_used_tokens":3,"num_running_reqs":1,"max_total_num_tokens":1000,"gen_throughput":10,
+            {"num_used_tokens":3,"num_running_reqs":1,"max_total_num_tokens":1000,"max_running_requests":16,"gen_throughput":10,
              "cache_hit_rate":0.1,"decode_moments":[1,1,1]}]}"#;
         let at = Timestamp::from_micros(7);
         let report = LoadReport::parse(body.as_bytes(), at).unwrap();
         assert_eq!((report.running, report.waiting), (4, 2));
         assert_eq!((report.prealloc, report.transfer), (1, 1));
+        assert_eq!(report.most_running, NonZeroU64::new(32));
         assert_eq!(report.tokens(), 123);
         assert!((report.kv_usage() - 103.0 / 2000.0).abs() < 1e-9);
         assert!((report.throughput - 60.5).abs() < 1e-9);
@@ -200,7 +209,7 @@ mod tests {
     fn what_a_worker_of_the_other_role_leaves_out_is_nothing() {
         let body = br#"{"loads":[{"num_used_tokens":5,"decode_moments":null,"gen_throughput":null,"disaggregation":null}]}"#;
         let report = LoadReport::parse(body, Timestamp::ZERO).unwrap();
-        assert_eq!(report.tokens(), 5);
+        assert_eq!((report.tokens(), report.most_running), (5, None));
         assert!(report.decode_moments.is_empty());
     }
 

@@ -18,6 +18,7 @@ use super::breaker::Breaker;
 use super::gate::Gate;
 use super::report::LoadReport;
 use super::stats::WorkerStats;
+use super::ticket::Ticket;
 use crate::config::BreakerSettings;
 
 /// A load reading older than this many poll intervals says nothing any more.
@@ -210,14 +211,25 @@ impl Worker {
 
     /// Takes a place on the worker; `None` while its gate is closed.
     pub fn enter(self: &Arc<Self>) -> Option<Ticket> {
-        self.gate.enter().then(|| Ticket {
-            worker: Arc::clone(self),
-            prompt_tokens: 0,
-        })
+        self.gate.enter().then(|| Ticket::new(Arc::clone(self)))
+    }
+
+    pub(super) fn leave(&self) {
+        if self.gate.leave() {
+            self.drained.notify_waiters();
+        }
     }
 
     pub fn in_flight(&self) -> u32 {
         self.gate.in_flight()
+    }
+
+    /// Whether it has fewer requests in flight than it says that it runs at a time. One that hasn't said has a place for
+    /// everybody.
+    pub fn has_place(&self) -> bool {
+        let report = self.report.load();
+        let most = report.as_ref().and_then(|report| report.most_running);
+        most.is_none_or(|most| u64::from(self.in_flight()) < most.get())
     }
 
     /// Waits until the closed gate has nobody inside. Never returns while the gate stays open.
@@ -275,37 +287,6 @@ impl Worker {
         self.reports.store(report.is_some(), Ordering::Relaxed);
         if let Some(report) = report {
             self.report.store(Some(Arc::new(report)));
-        }
-    }
-}
-
-/// A place on a worker. Dropping it gives the place back.
-#[derive(Debug)]
-pub struct Ticket {
-    worker: Arc<Worker>,
-    prompt_tokens: u32,
-}
-
-impl Ticket {
-    /// Says how long the prompt of the request is, in tokens. They count as pending while the ticket is held.
-    #[must_use]
-    pub fn carrying(mut self, prompt_tokens: u32) -> Self {
-        self.worker.stats.remove_prompt(self.prompt_tokens);
-        self.worker.stats.add_prompt(prompt_tokens);
-        self.prompt_tokens = prompt_tokens;
-        self
-    }
-
-    pub fn worker(&self) -> &Arc<Worker> {
-        &self.worker
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.worker.stats.remove_prompt(self.prompt_tokens);
-        if self.worker.gate.leave() {
-            self.worker.drained.notify_waiters();
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Requests that wait in the router for a prefill worker with room.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use adaptive_router::telemetry::{FinishedRequest, Outcome};
+use adaptive_router::workers::LoadReport;
 use futures_util::future::join_all;
 use http::StatusCode;
 use policies::lifecycle::WorkerEvent;
@@ -244,5 +246,44 @@ async fn a_request_waits_for_a_worker_that_is_on_its_way_as_long_as_for_room() {
         };
         let (answer, ()) = tokio::join!(rig.post("/generate", generate("q", false)), back);
         assert_eq!(answer.status.as_u16(), status, "{role}: {}", answer.body);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_wait_for_decode_nobody_waits_on_a_decode_worker_that_is_full() {
+    // Sixteen requests at once, all prompts together below the bound.
+    for (flags, most) in [(&[][..], 8), (&["--wait-for-decode"][..], 2)] {
+        let flags = [&["--prefill-queue-tokens", "100000"], flags].concat();
+        let rig = Rig::new(&flags);
+        let set = rig.proxy.registry.snapshot();
+        let decode: Vec<_> = set.serving(Role::Decode).iter().collect();
+        for member in &decode {
+            member.worker.record_report(Some(LoadReport {
+                most_running: NonZeroU64::new(2),
+                ..LoadReport::default()
+            }));
+        }
+        let requests =
+            join_all((0..16).map(|number| rig.post("/generate", generate(&long(number), true))));
+        let watch = async {
+            let mut seen = 0;
+            while rig.ledger().completed < 16 {
+                let in_flight = decode.iter().map(|member| member.worker.in_flight());
+                seen = seen.max(in_flight.max().unwrap_or(0));
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            seen
+        };
+        let (answers, seen) = tokio::join!(requests, watch);
+        for (number, answer) in answers.iter().enumerate() {
+            let events = answer.events();
+            let text = &events.last().expect("events")["text"];
+            assert_eq!(*text, answer::expected_text(&long(number), TOKENS));
+        }
+        assert_eq!(seen, most, "{flags:?}");
+        assert_eq!(
+            (rig.in_flight(), rig.proxy.telemetry.queued.requests()),
+            (0, 0)
+        );
     }
 }

@@ -252,6 +252,7 @@ impl Arm {
             Dispatch::WhenThereIsRoom {
                 order: self.order(),
                 pending_tokens: PENDING_TOKENS,
+                decode_places: false,
             }
         } else {
             Dispatch::AtOnce

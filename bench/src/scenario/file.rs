@@ -84,6 +84,9 @@ impl Default for Routing {
 struct Queue {
     order: QueueOrder,
     pending_tokens: u64,
+    /// Whether requests wait for a place on a decode worker, too: `--wait-for-decode`.
+    #[serde(default)]
+    decode_places: bool,
 }
 
 /// The router's own defaults.
@@ -201,6 +204,7 @@ impl ScenarioFile {
             Some(queue) => Dispatch::WhenThereIsRoom {
                 order: queue.order,
                 pending_tokens: queue.pending_tokens,
+                decode_places: queue.decode_places,
             },
         }
     }

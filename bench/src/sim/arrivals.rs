@@ -174,7 +174,10 @@ impl World<'_> {
             Dispatch::WhenThereIsRoom { pending_tokens, .. } if role != Role::Decode => {
                 worker.prefill.pending_tokens < pending_tokens
             }
-            Dispatch::AtOnce | Dispatch::WhenThereIsRoom { .. } => true,
+            Dispatch::WhenThereIsRoom { decode_places, .. } => {
+                !decode_places || worker.in_flight < self.setup.model.decode.max_running
+            }
+            Dispatch::AtOnce => true,
         }
     }
 

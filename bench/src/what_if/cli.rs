@@ -181,6 +181,7 @@ impl WhatIfArgs {
             Dispatch::WhenThereIsRoom {
                 order: QueueOrder::FreshFirst,
                 pending_tokens: PENDING_TOKENS,
+                decode_places: false,
             }
         } else {
             Dispatch::AtOnce

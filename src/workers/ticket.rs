@@ -1,0 +1,118 @@
+//! A request's place on a worker, and what it has to say as it leaves.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::worker::Worker;
+
+/// Who wants to know when places become free.
+pub trait Watching: fmt::Debug + Send + Sync {
+    /// A place has become free.
+    fn left(&self);
+}
+
+/// A place on a worker. Dropping it gives the place back.
+#[derive(Debug)]
+pub struct Ticket {
+    worker: Arc<Worker>,
+    prompt_tokens: u32,
+    watching: Option<Arc<dyn Watching>>,
+}
+
+impl Ticket {
+    pub(super) const fn new(worker: Arc<Worker>) -> Self {
+        Self {
+            worker,
+            prompt_tokens: 0,
+            watching: None,
+        }
+    }
+
+    /// Says how long the prompt of the request is, in tokens. They count as pending while the ticket is held.
+    #[must_use]
+    pub fn carrying(mut self, prompt_tokens: u32) -> Self {
+        self.worker.stats.remove_prompt(self.prompt_tokens);
+        self.worker.stats.add_prompt(prompt_tokens);
+        self.prompt_tokens = prompt_tokens;
+        self
+    }
+
+    /// Tells `watching` once the place is free.
+    #[must_use]
+    pub fn telling(mut self, watching: Arc<dyn Watching>) -> Self {
+        self.watching = Some(watching);
+        self
+    }
+
+    pub fn worker(&self) -> &Arc<Worker> {
+        &self.worker
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.worker.stats.remove_prompt(self.prompt_tokens);
+        self.worker.leave();
+        if let Some(watching) = &self.watching {
+            watching.left();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use policies::lifecycle::WorkerEvent;
+    use policies::worker::Role;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::workers::{LoadReport, WorkerRegistry, WorkerSpec, WorkerUrl};
+
+    #[derive(Debug, Default)]
+    struct Told(AtomicU32);
+
+    impl Watching for Told {
+        fn left(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn decode() -> Arc<Worker> {
+        let registry = WorkerRegistry::new(Config::default().breaker, |_| {});
+        let url = WorkerUrl::parse("http://d:1").unwrap();
+        let added = registry.add(&WorkerSpec::new(url, Role::Decode)).unwrap();
+        registry.apply(added.id, WorkerEvent::Passed).unwrap();
+        let set = registry.snapshot();
+        Arc::clone(&set.serving(Role::Decode).get(0).unwrap().worker)
+    }
+
+    #[test]
+    fn a_place_is_told_of_once_it_is_free() {
+        let (worker, told) = (decode(), Arc::new(Told::default()));
+        let ticket = worker.enter().unwrap();
+        let ticket = ticket.telling(Arc::clone(&told) as Arc<dyn Watching>);
+        assert_eq!(told.0.load(Ordering::Relaxed), 0);
+        drop(ticket);
+        assert_eq!((told.0.load(Ordering::Relaxed), worker.in_flight()), (1, 0));
+    }
+
+    #[test]
+    fn a_worker_has_places_for_as_many_as_it_says_that_it_runs() {
+        let worker = decode();
+        let first = worker.enter().unwrap();
+        assert!(worker.has_place(), "it hasn't said");
+        worker.record_report(Some(LoadReport {
+            most_running: NonZeroU64::new(2),
+            ..LoadReport::default()
+        }));
+        assert!(worker.has_place());
+        let second = worker.enter().unwrap();
+        assert!(!worker.has_place());
+        drop(first);
+        assert!(worker.has_place());
+        drop(second);
+    }
+}
