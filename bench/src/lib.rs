@@ -11,6 +11,7 @@ pub mod fleet;
 mod get;
 pub mod load;
 pub mod model_file;
+pub mod peers;
 pub mod plot;
 pub mod replay;
 pub mod report;
