@@ -39,7 +39,8 @@ const AFTER_TEXT: &str =
 struct Asked<'a> {
     #[serde(borrow)]
     messages: Vec<Message<'a>>,
-    #[serde(default)]
+    /// One of the peers writes the one limit as the other.
+    #[serde(default, alias = "max_completion_tokens")]
     max_tokens: Option<u32>,
     #[serde(default)]
     stream: bool,
