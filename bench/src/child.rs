@@ -52,7 +52,7 @@ pub struct Child {
 pub enum ChildError {
     NotStarted { program: PathBuf, error: io::Error },
     EndedEarly(ExitStatus),
-    NeverReady { url: String },
+    NeverReady { url: String, within: Duration },
     NotTold(rustix::io::Errno),
     NotAwaited(io::Error),
     HadToBeKilled,
@@ -65,8 +65,8 @@ impl fmt::Display for ChildError {
                 write!(f, "cannot start {}: {error}", program.display())
             }
             Self::EndedEarly(status) => write!(f, "the program ended before it served: {status}"),
-            Self::NeverReady { url } => {
-                write!(f, "{url} did not answer 200 within {READY_WITHIN:?}")
+            Self::NeverReady { url, within } => {
+                write!(f, "{url} was not ready within {within:?}")
             }
             Self::NotTold(error) => write!(f, "cannot send SIGTERM: {error}"),
             Self::NotAwaited(error) => write!(f, "cannot wait for the program: {error}"),
@@ -163,5 +163,8 @@ async fn answers(url: &str) -> Result<(), ChildError> {
     };
     time::timeout(READY_WITHIN, asking)
         .await
-        .map_err(|_| ChildError::NeverReady { url: url.into() })
+        .map_err(|_| ChildError::NeverReady {
+            url: url.into(),
+            within: READY_WITHIN,
+        })
 }

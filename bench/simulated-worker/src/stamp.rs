@@ -92,7 +92,13 @@ mod tests {
 
     #[test]
     fn what_is_no_stamp_is_none() {
-        for text in ["", "0123", "0123456789abcdef", "0123456789abcdef 7", "zzzzzzzzzzzzzzzz 1 2"] {
+        for text in [
+            "",
+            "0123",
+            "0123456789abcdef",
+            "0123456789abcdef 7",
+            "zzzzzzzzzzzzzzzz 1 2",
+        ] {
             assert_eq!(Stamp::parse(text.as_bytes()), None, "{text}");
         }
     }

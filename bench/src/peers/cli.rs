@@ -46,7 +46,12 @@ pub struct PeersArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "scenarios", "contenders"])]
     report: Option<PathBuf>,
     /// The document of --report; its picture is written beside it
-    #[arg(long, value_name = "FILE.md", default_value = "docs/performance.md", requires = "report")]
+    #[arg(
+        long,
+        value_name = "FILE.md",
+        default_value = "docs/performance.md",
+        requires = "report"
+    )]
     document: PathBuf,
 }
 

@@ -18,7 +18,10 @@ pub struct Spread {
 
 impl Spread {
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        let mut values: Vec<f64> = values
+            .into_iter()
+            .filter(|value| value.is_finite())
+            .collect();
         values.sort_by(f64::total_cmp);
         let (&least, &most) = (values.first()?, values.last()?);
         let middle = values.len() / 2;
@@ -41,7 +44,11 @@ pub fn spread(
     contender: Contender,
     figure: impl Fn(&Figures) -> Option<f64>,
 ) -> Option<Spread> {
-    Spread::of(results.of(contender).filter_map(|(_, figures)| figure(figures)))
+    Spread::of(
+        results
+            .of(contender)
+            .filter_map(|(_, figures)| figure(figures)),
+    )
 }
 
 /// A figure of a contender as a multiple of another's, over the rounds that have both.
@@ -80,3 +87,6 @@ pub fn added(
         Some(figure(figures)? - found.1)
     }))
 }
+
+#[cfg(test)]
+mod tests;

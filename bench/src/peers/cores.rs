@@ -21,7 +21,9 @@ impl Cores {
     /// The first of the cores that this process may use is the router's. None where there is only one.
     pub fn divided() -> Result<Option<Self>, Errno> {
         let all = sched_getaffinity(None)?;
-        let usable: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| all.is_set(core)).collect();
+        let usable: Vec<usize> = (0..CpuSet::MAX_CPU)
+            .filter(|&core| all.is_set(core))
+            .collect();
         let Some((&first, others)) = usable.split_first() else {
             return Ok(None);
         };

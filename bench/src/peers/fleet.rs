@@ -56,8 +56,7 @@ impl Workers {
     /// Starts them by this bench's own program.
     pub async fn start(bench: &Path, fleet: &Fleet) -> Result<Self, WorkersError> {
         let workers = fleet.prefill + fleet.decode;
-        let first =
-            child::free_range(workers + fleet.prefill).map_err(WorkersError::Ports)?;
+        let first = child::free_range(workers + fleet.prefill).map_err(WorkersError::Ports)?;
         let mut flags = vec![
             "simulated-fleet".to_owned(),
             "--instant".into(),

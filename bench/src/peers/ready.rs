@@ -41,6 +41,7 @@ pub(super) async fn wait(target: &Arc<Target>, workers: usize) -> Result<(), Chi
         .await
         .map_err(|_| ChildError::NeverReady {
             url: target.address.to_string(),
+            within: WITHIN,
         })
 }
 

@@ -1,6 +1,11 @@
 //! What was measured, as it is kept: a file for each scenario, with everything needed to say what it is worth.
 
-use super::{contender::Contender, load::Points, machine::Machine, scenario::{Scenario, Unit}};
+use super::{
+    contender::Contender,
+    load::Points,
+    machine::Machine,
+    scenario::{Scenario, Unit},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -100,9 +105,18 @@ impl Figures {
 /// Why results can't be kept or read.
 #[derive(Debug)]
 pub enum ResultsError {
-    Written { path: PathBuf, error: io::Error },
-    Read { path: PathBuf, error: io::Error },
-    Garbled { path: PathBuf, error: serde_json::Error },
+    Written {
+        path: PathBuf,
+        error: io::Error,
+    },
+    Read {
+        path: PathBuf,
+        error: io::Error,
+    },
+    Garbled {
+        path: PathBuf,
+        error: serde_json::Error,
+    },
     Nothing(PathBuf),
 }
 
@@ -171,11 +185,13 @@ impl Results {
 
     /// A contender's figures with their rounds.
     pub fn of(&self, contender: Contender) -> impl Iterator<Item = (u32, &Figures)> {
-        self.turns.iter().filter_map(move |turn| match &turn.outcome {
-            Outcome::Figures(figures) if turn.contender == contender => {
-                Some((turn.round, figures))
-            }
-            Outcome::Figures(_) | Outcome::Failed(_) => None,
-        })
+        self.turns
+            .iter()
+            .filter_map(move |turn| match &turn.outcome {
+                Outcome::Figures(figures) if turn.contender == contender => {
+                    Some((turn.round, figures))
+                }
+                Outcome::Figures(_) | Outcome::Failed(_) => None,
+            })
     }
 }

@@ -10,11 +10,8 @@ use super::{
     table,
     turn::Stage,
 };
-use std::{
-    env, fmt, fs, io,
-    path::PathBuf,
-    time::Duration,
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{env, fmt, fs, io, path::PathBuf, time::Duration};
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -50,7 +47,10 @@ impl fmt::Display for PeersError {
         match self {
             Self::Program(error) => error.fmt(f),
             Self::Cores(error) => {
-                write!(f, "cannot divide the cores (--unpinned leaves them): {error}")
+                write!(
+                    f,
+                    "cannot divide the cores (--unpinned leaves them): {error}"
+                )
             }
             Self::Folder { path, error } => {
                 write!(f, "cannot work in {}: {error}", path.display())
@@ -65,13 +65,25 @@ impl fmt::Display for PeersError {
 
 impl std::error::Error for PeersError {}
 
+/// Lets this process and its children open as many files as the system allows: a held stream is two sockets.
+fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Where that is refused, the streams that find no socket are counted as failures.
+    let _ = setrlimit(Resource::Nofile, most);
+}
+
 /// Measures everything; keeps the results after each scenario of each round.
 pub async fn run(plan: &Plan) -> Result<Vec<Results>, PeersError> {
-    let programs = Programs::of(&plan.contenders, &plan.router, &plan.cache)
-        .map_err(PeersError::Program)?;
+    let programs =
+        Programs::of(&plan.contenders, &plan.router, &plan.cache).map_err(PeersError::Program)?;
     for (contender, hint) in &programs.skipped {
         eprintln!("{contender} is left out: {hint}");
     }
+    open_many_files();
     let cores = divided(plan.pinned).map_err(PeersError::Cores)?;
     let folder = env::temp_dir().join(format!("pd-bench-peers-{:x}", fastrand::u64(..)));
     let in_folder = |error| PeersError::Folder {

@@ -26,7 +26,9 @@ pub enum Work {
     Requests(Load),
     Events(Load),
     /// So many streams are opened, and then only held.
-    Held { streams: u32 },
+    Held {
+        streams: u32,
+    },
 }
 
 /// What a cost is given for.
@@ -65,12 +67,7 @@ impl Scenario {
         };
         let large = |clients, bytes| Work::Requests(whole(clients, 8, Prompts::Large { bytes }));
         vec![
-            Self::plain(
-                "chat",
-                "small chat, 64 at once",
-                two_and_two,
-                small_chat(),
-            ),
+            Self::plain("chat", "small chat, 64 at once", two_and_two, small_chat()),
             Self::plain(
                 "flood",
                 "32 streams of 2,048 events, as fast as they go",
@@ -188,7 +185,9 @@ impl Scenario {
     pub fn is_for(&self, contender: Contender) -> bool {
         match contender.kind() {
             Kind::Pairs => true,
-            Kind::Nobody => !self.tls && !self.is_about_picking() && self.work.unit() != Unit::Stream,
+            Kind::Nobody => {
+                !self.tls && !self.is_about_picking() && self.work.unit() != Unit::Stream
+            }
             Kind::Relay => !self.is_about_picking(),
         }
     }

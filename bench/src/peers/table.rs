@@ -67,5 +67,8 @@ pub fn main_figure(figures: &Figures) -> Option<f64> {
 }
 
 fn median(spread: Option<Spread>, digits: usize) -> String {
-    spread.map_or_else(|| "-".into(), |spread| format!("{:.digits$}", spread.median))
+    spread.map_or_else(
+        || "-".into(),
+        |spread| format!("{:.digits$}", spread.median),
+    )
 }

@@ -178,11 +178,7 @@ impl Stage<'_> {
         })
     }
 
-    async fn holding(
-        &self,
-        contestant: &Contestant,
-        streams: u32,
-    ) -> Result<Figures, TurnError> {
+    async fn holding(&self, contestant: &Contestant, streams: u32) -> Result<Figures, TurnError> {
         // A silent fleet ends no stream, so the first requests are not streamed.
         let first = Load {
             clients: 16,

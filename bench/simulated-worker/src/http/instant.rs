@@ -84,7 +84,8 @@ fn whole(name: u64, tokens: u32, config: &Config) -> String {
     for _ in 1..tokens {
         out.push_str(" word");
     }
-    let end = "\"},\"logprobs\":null,\"finish_reason\":\"length\",\"matched_stop\":null}],\"usage\":";
+    let end =
+        "\"},\"logprobs\":null,\"finish_reason\":\"length\",\"matched_stop\":null}],\"usage\":";
     out.push_str(end);
     write!(
         out,

@@ -105,7 +105,5 @@ fn client(chain: &Path) -> Result<ClientConfig, CertificateError> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| unreadable(&error))?;
-    Ok(config
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -55,10 +55,9 @@ pub fn arguments(contender: Contender, setup: &Setup<'_>) -> io::Result<Vec<OsSt
     };
     let first = match contender {
         Contender::SglangRouter | Contender::Smg => vec!["launch".to_owned()],
-        Contender::Direct
-        | Contender::AdaptiveRouter
-        | Contender::Nginx
-        | Contender::Haproxy => Vec::new(),
+        Contender::Direct | Contender::AdaptiveRouter | Contender::Nginx | Contender::Haproxy => {
+            Vec::new()
+        }
     };
     Ok(first.into_iter().chain(flags).map(Into::into).collect())
 }

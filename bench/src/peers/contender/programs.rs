@@ -35,14 +35,8 @@ pub struct Programs {
 /// Why a contender can't be had.
 #[derive(Debug)]
 pub enum ProgramError {
-    NotRun {
-        command: String,
-        error: io::Error,
-    },
-    Failed {
-        command: String,
-        said: String,
-    },
+    NotRun { command: String, error: io::Error },
+    Failed { command: String, said: String },
     NoRouter(PathBuf),
 }
 
@@ -67,11 +61,7 @@ impl std::error::Error for ProgramError {}
 
 impl Programs {
     /// Finds and installs what the contenders need.
-    pub fn of(
-        contenders: &[Contender],
-        router: &Path,
-        cache: &Path,
-    ) -> Result<Self, ProgramError> {
+    pub fn of(contenders: &[Contender], router: &Path, cache: &Path) -> Result<Self, ProgramError> {
         let mut programs = Self::default();
         for &contender in contenders {
             let path = match contender {
@@ -124,7 +114,9 @@ impl Package {
             return Ok(script);
         }
         eprintln!("installing {} {}", self.name, self.version);
-        run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+        run(Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(&environment))?;
         let package = format!("{}=={}", self.name, self.version);
         run(Command::new(environment.join("bin/pip")).args(["install", "--quiet", &package]))?;
         Ok(script)

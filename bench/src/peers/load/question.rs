@@ -66,7 +66,10 @@ fn plain(load: &Load, tokens: u64, seed: u64) -> Question {
 /// System prompt and question are one message: sglang-router routes by the first message alone.
 fn conversation(load: &Load, seed: u64, system: u64, user: u64) -> Question {
     let shared = prompt_of(SYSTEM_TOKENS, seed.wrapping_add(system));
-    let own = prompt_of(USER_TOKENS, seed.wrapping_add(1 << 32 | system << 16 | user));
+    let own = prompt_of(
+        USER_TOKENS,
+        seed.wrapping_add(1 << 32 | system << 16 | user),
+    );
     question(load, &(shared + &own))
 }
 

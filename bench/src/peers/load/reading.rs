@@ -128,3 +128,6 @@ pub(super) fn whole(name: u64, tokens: u32, body: &[u8]) -> Result<(), Failure> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
