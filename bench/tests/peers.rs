@@ -6,7 +6,7 @@ use pd_bench::{
     child::{Child, Launch},
     peers::{
         contender::{Contender, Policy, Programs, Setup, arguments},
-        fleet::{Fleet, Workers},
+        fleet::{Fleet, Ports, Workers},
         results::Results,
         scenario::{Scenario, Unit, Work},
         turn::Stage,
@@ -42,8 +42,7 @@ const BENCH: &str = env!("CARGO_BIN_EXE_pd-bench");
 #[test]
 fn every_contender_is_told_of_the_same_workers() {
     let folder = Folder::new("peers-commands");
-    let workers = Workers {
-        process: None,
+    let workers = Ports {
         prefill: vec![(1, 11), (2, 12)],
         decode: vec![3, 4],
     };
@@ -127,7 +126,7 @@ async fn a_load_straight_to_the_workers_is_answered_whole() {
             .await
             .unwrap();
         let figures = stage
-            .turn(&scenario, &workers, Contender::Direct)
+            .turn(&scenario, &workers.ports, Contender::Direct)
             .await
             .unwrap();
         workers.stop().await.unwrap();

@@ -7,7 +7,8 @@ use super::{
     scenario::Scenario,
 };
 use clap::Args;
-use std::{env, path::PathBuf, process::ExitCode, time::Duration};
+use std::{env, io, path::PathBuf, process::ExitCode, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Args)]
 pub struct PeersArgs {
@@ -76,7 +77,14 @@ impl PeersArgs {
             return Ok(ExitCode::SUCCESS);
         }
         let plan = self.plan()?;
-        let measured = run(&plan).await?;
+        // Whoever ends the bench ends its programs, too: they are killed when the run is dropped.
+        let measured = tokio::select! {
+            measured = run(&plan) => measured?,
+            told = told_to_end() => {
+                told.map_err(PeersError::Signals)?;
+                return Ok(ExitCode::FAILURE);
+            }
+        };
         for results in &measured {
             println!("{}", super::table::of(results));
         }
@@ -118,6 +126,16 @@ impl PeersArgs {
             out: self.out,
         })
     }
+}
+
+async fn told_to_end() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }
 
 /// Where the XDG convention keeps what can be made again.

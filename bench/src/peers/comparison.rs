@@ -72,7 +72,7 @@ pub fn ratio(
     }))
 }
 
-/// The same with what a load without a router has taken away from both, such as a latency.
+/// What a figure is more than without a router, over the rounds that have both: a latency, less the workers' own.
 pub fn added(
     results: &Results,
     contender: Contender,

@@ -9,7 +9,7 @@ pub use certificate::{Certificate, CertificateError};
 pub use command::{Setup, arguments};
 pub use programs::{ProgramError, Programs};
 
-use super::fleet::Workers;
+use super::fleet::Ports;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -57,13 +57,19 @@ pub fn write(folder: &Path, document: &Path) -> Result<(), DocumentError> {
         }
     };
     let drawing = document.with_extension("svg");
-    let written = spliced(&text, &tables::all(&results, &drawing))
+    let bars = picture::groups(&results);
+    // Without the peer that all are compared with there is nothing to draw.
+    let drawn = (!bars.is_empty()).then_some(drawing.as_path());
+    let written = spliced(&text, &tables::all(&results, drawn))
         .ok_or_else(|| DocumentError::NoMarks(document.into()))?;
     fs::write(document, written).map_err(|error| DocumentError::Written {
         path: document.into(),
         error,
     })?;
-    picture::write(&results, &drawing).map_err(DocumentError::Picture)
+    match drawn {
+        Some(drawing) => picture::write(&bars, drawing).map_err(DocumentError::Picture),
+        None => Ok(()),
+    }
 }
 
 /// The text with what is between its marks replaced.

@@ -25,13 +25,18 @@ impl Fleet {
     }
 }
 
-/// Workers that serve.
-pub struct Workers {
-    /// None in tests of what is made of their ports.
-    pub process: Option<Child>,
+/// Where they are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ports {
     /// HTTP and bootstrap port of each.
     pub prefill: Vec<(u16, u16)>,
     pub decode: Vec<u16>,
+}
+
+/// Workers that serve.
+pub struct Workers {
+    process: Child,
+    pub ports: Ports,
 }
 
 /// Why there are no workers.
@@ -79,17 +84,14 @@ impl Workers {
         };
         let process = Child::start(&launch).await.map_err(WorkersError::Child)?;
         let prefill = (0..fleet.prefill).map(|place| (first + place, first + workers + place));
-        Ok(Self {
-            process: Some(process),
+        let ports = Ports {
             prefill: prefill.collect(),
             decode: (first + fleet.prefill..first + workers).collect(),
-        })
+        };
+        Ok(Self { process, ports })
     }
 
-    pub async fn stop(self) -> Result<(), WorkersError> {
-        match self.process {
-            Some(mut process) => process.kill().await.map_err(WorkersError::Child),
-            None => Ok(()),
-        }
+    pub async fn stop(mut self) -> Result<(), WorkersError> {
+        self.process.kill().await.map_err(WorkersError::Child)
     }
 }

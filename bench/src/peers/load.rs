@@ -145,6 +145,9 @@ const HELD_TOKENS: u32 = 100_000;
 /// Streams that are opened at once: a router isn't to be measured with a backlog of connections.
 const OPENED_AT_ONCE: usize = 64;
 
+/// All streams of a turn are open by then, even where a router takes ten milliseconds for each.
+const OPENED_WITHIN: Duration = Duration::from_secs(100);
+
 impl Held {
     pub async fn open(streams: u32, targets: &[Arc<Target>], seed: u64) -> Self {
         let load = Load {
@@ -170,12 +173,17 @@ impl Held {
             streams: Vec::new(),
             failures: Tally::default(),
         };
-        while let Some(opened) = opening.join_next().await {
-            match opened {
-                Ok(Ok(stream)) => held.streams.push(stream),
-                Ok(Err(failure)) => held.failures.failed(failure),
-                Err(_) => held.failures.unanswered(1),
+        let all = async {
+            while let Some(opened) = opening.join_next().await {
+                match opened {
+                    Ok(Ok(stream)) => held.streams.push(stream),
+                    Ok(Err(failure)) => held.failures.failed(failure),
+                    Err(_) => held.failures.unanswered(1),
+                }
             }
+        };
+        if tokio::time::timeout(OPENED_WITHIN, all).await.is_err() {
+            held.failures.unanswered(opening.len() as u64);
         }
         held
     }

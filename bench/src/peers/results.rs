@@ -19,7 +19,6 @@ pub struct Results {
     pub scenario: String,
     pub about: String,
     pub unit: Unit,
-    pub tls: bool,
     /// The day on which it was measured.
     pub date: String,
     pub machine: Machine,
@@ -57,6 +56,8 @@ pub struct Figures {
     pub seconds: f64,
     /// None where nobody is in between.
     pub cpu_seconds: Option<f64>,
+    /// The part of a core that it uses before there is any load: its looks at its workers, mostly.
+    pub idle: Option<f64>,
     pub peak_kib: Option<u64>,
     pub held: Option<Held>,
     /// Answers that were whole and right, those of the warm-up too.

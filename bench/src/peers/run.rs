@@ -34,6 +34,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub enum PeersError {
     Program(ProgramError),
+    Signals(io::Error),
     Cores(io::Error),
     Folder { path: PathBuf, error: io::Error },
     Certificate(CertificateError),
@@ -46,6 +47,7 @@ impl fmt::Display for PeersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Program(error) => error.fmt(f),
+            Self::Signals(error) => write!(f, "cannot listen for signals: {error}"),
             Self::Cores(error) => {
                 write!(
                     f,
@@ -143,7 +145,6 @@ fn empty(plan: &Plan, stage: &Stage<'_>, scenario: &Scenario) -> Results {
         scenario: scenario.name.into(),
         about: scenario.about.into(),
         unit: scenario.work.unit(),
-        tls: scenario.tls,
         date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         machine: Machine::this(),
         pinned: stage.cores.is_some(),
@@ -167,7 +168,7 @@ async fn one_round(
         .map_err(PeersError::Workers)?;
     let mut turns = Vec::new();
     for contender in order(plan, stage, scenario, round) {
-        let outcome = match stage.turn(scenario, &workers, contender).await {
+        let outcome = match stage.turn(scenario, &workers.ports, contender).await {
             Ok(figures) => Outcome::Figures(figures),
             Err(error) => {
                 eprintln!("{}, {contender}: {error}", scenario.name);

@@ -10,10 +10,11 @@ use crate::text_table::TextTable;
 /// What a terminal shows of a contender, with how it is read and how it is written.
 type Column = (&'static str, fn(&Figures) -> Option<f64>, usize);
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     ("CPU us/unit", Figures::cpu_micros_per_unit, 2),
     ("units/s", |figures| Some(figures.units_per_second()), 0),
     ("busy", Figures::busy, 2),
+    ("idle", |figures| figures.idle, 3),
     ("p50 us", |figures| Some(figures.whole?.p50_us), 0),
     ("p99 us", |figures| Some(figures.whole?.p99_us), 0),
     ("TTFT p50", |figures| Some(figures.first_token?.p50_us), 0),

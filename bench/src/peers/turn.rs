@@ -3,7 +3,7 @@
 use super::{
     contender::{self, Certificate, Contender, Programs, Setup},
     cores::Cores,
-    fleet::Workers,
+    fleet::Ports,
     load::{Counted, Held, Load, Running, Tally, Target},
     ready,
     results::{Figures, Held as HeldFigures},
@@ -32,6 +32,9 @@ pub struct Stage<'a> {
 
 /// Answers under way when a load is stopped come within this, paced streams of five seconds included.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a contender is watched before there is a load: its looks at its workers come once a second.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// What opening streams leaves behind has settled by then.
 const SETTLES: Duration = Duration::from_secs(1);
@@ -79,10 +82,11 @@ impl Stage<'_> {
     pub async fn turn(
         &self,
         scenario: &Scenario,
-        workers: &Workers,
+        workers: &Ports,
         contender: Contender,
     ) -> Result<Figures, TurnError> {
         let mut contestant = self.enter(scenario, workers, contender).await?;
+        let idle = contestant.busy_for(IDLE).await?;
         let figures = match &scenario.work {
             Work::Requests(load) => self.under_load(&contestant, load, Unit::Request).await,
             Work::Events(load) => self.under_load(&contestant, load, Unit::Event).await,
@@ -92,13 +96,13 @@ impl Stage<'_> {
             // How it ends isn't measured, and some take long over it.
             process.kill().await.map_err(TurnError::Child)?;
         }
-        figures
+        Ok(Figures { idle, ..figures? })
     }
 
     async fn enter(
         &self,
         scenario: &Scenario,
-        workers: &Workers,
+        workers: &Ports,
         contender: Contender,
     ) -> Result<Contestant, TurnError> {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -226,6 +230,18 @@ impl Contestant {
         time.transpose().map_err(TurnError::CpuTime)
     }
 
+    /// The part of a core that it uses meanwhile.
+    async fn busy_for(&self, watched: Duration) -> Result<Option<f64>, TurnError> {
+        if self.process.is_none() {
+            return Ok(None);
+        }
+        let (before, began) = (self.cpu_time()?, Instant::now());
+        sleep(watched).await;
+        let (after, took) = (self.cpu_time()?, began.elapsed());
+        let used = before.zip(after);
+        Ok(used.map(|(before, after)| after.saturating_sub(before).div_duration_f64(took)))
+    }
+
     fn now_kib(&self) -> Result<Option<u64>, TurnError> {
         Ok(self.memory()?.map(|memory| memory.now_kib))
     }
@@ -249,6 +265,7 @@ fn figures(unit: Unit, counted: Counted, tally: &Tally) -> Figures {
         },
         seconds: 0.0,
         cpu_seconds: None,
+        idle: None,
         peak_kib: None,
         held: None,
         right: tally.right,

@@ -67,7 +67,11 @@ pub(super) async fn handle(State(worker): State<SimulatedWorker>, body: Bytes) -
         Role::Decode | Role::Null => asked.max_tokens.unwrap_or(DEFAULT_TOKENS).max(1),
     };
     if asked.stream {
-        let pace = config.instant.unwrap_or_default();
+        let pace = match config.role {
+            // A prompt that was computed is done with, however long its answer is held.
+            Role::Prefill => Pace::default(),
+            Role::Decode | Role::Null => config.instant.unwrap_or_default(),
+        };
         let stream = Stream::new(name, tokens, pace, config);
         let head = [(header::CONTENT_TYPE, "text/event-stream")];
         (head, Body::new(stream)).into_response()

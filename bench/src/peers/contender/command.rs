@@ -3,7 +3,7 @@
 //! The routers get the same flags but for what only one of them knows: each logs warnings only, serves its metrics, asks
 //! its workers for their loads once a second and for their health once a minute, and limits nothing.
 
-use super::{Certificate, Contender, Kind, Policy, Workers, relay};
+use super::{Certificate, Contender, Kind, Policy, Ports, relay};
 use std::{
     ffi::OsString,
     fs, io,
@@ -12,7 +12,7 @@ use std::{
 
 /// What a contender is started with.
 pub struct Setup<'a> {
-    pub workers: &'a Workers,
+    pub workers: &'a Ports,
     pub policy: Policy,
     pub port: u16,
     pub metrics_port: u16,
@@ -114,7 +114,7 @@ fn router(setup: &Setup<'_>, own: &[&str]) -> Vec<String> {
 
 impl Contender {
     /// Workers that it has to know before it is measured.
-    pub fn registers(self, workers: &Workers) -> usize {
+    pub fn registers(self, workers: &Ports) -> usize {
         match self.kind() {
             Kind::Pairs => workers.prefill.len() + workers.decode.len(),
             Kind::Nobody | Kind::Relay => 0,

@@ -11,18 +11,24 @@ use crate::{
 };
 use std::path::Path;
 
-pub(super) fn write(results: &[Results], path: &Path) -> Result<(), PlotError> {
-    let groups: Vec<_> = results
-        .iter()
-        .map(|results| (results.scenario.clone(), bars(results)))
-        .filter(|(_, bars)| !bars.is_empty())
-        .collect();
+/// A scenario, and the cost of each contender in it.
+pub(super) type Group = (String, Vec<(String, f64)>);
+
+pub(super) fn write(groups: &[Group], path: &Path) -> Result<(), PlotError> {
     plot::bars_as_svg(
         "Cost of a unit of work: CPU, or memory of a held stream",
         &format!("{} = 1", Contender::REFERENCE),
-        &groups,
+        groups,
         path,
     )
+}
+
+/// The scenarios that the reference has figures in.
+pub(super) fn groups(results: &[Results]) -> Vec<Group> {
+    let all = results.iter();
+    all.map(|results| (results.scenario.clone(), bars(results)))
+        .filter(|(_, bars)| !bars.is_empty())
+        .collect()
 }
 
 fn bars(results: &Results) -> Vec<(String, f64)> {

@@ -1,14 +1,16 @@
 //! The tables, as Markdown.
 
+mod cells;
+
+use self::cells::{grouped, heading, line, p50, p99, ranged, row, those_of, with_ratio};
 use crate::peers::{
-    comparison::{self, Spread},
+    comparison,
     contender::{Contender, Kind},
-    load::Points,
     results::{Figures, Outcome, Results},
     scenario::Unit,
     table::main_figure,
 };
-use std::{collections::BTreeSet, fmt::Write as _, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 /// What is read of a turn.
 type Read = fn(&Figures) -> Option<f64>;
@@ -73,11 +75,13 @@ const LATENCIES: [Latency; 8] = [
 ];
 
 /// Everything that is generated.
-pub(super) fn all(results: &[Results], drawing: &Path) -> String {
+pub(super) fn all(results: &[Results], drawing: Option<&Path>) -> String {
     let mut out = String::new();
-    let name = drawing.file_name().unwrap_or_default().to_string_lossy();
-    line(&mut out, &format!("![Cost of a unit of work]({name})"));
-    line(&mut out, "\n### Cost\n");
+    if let Some(name) = drawing.and_then(Path::file_name) {
+        let name = name.to_string_lossy();
+        line(&mut out, &format!("![Cost of a unit of work]({name})\n"));
+    }
+    line(&mut out, "### Cost\n");
     line(
         &mut out,
         &format!(
@@ -97,6 +101,11 @@ pub(super) fn all(results: &[Results], drawing: &Path) -> String {
          workers: how far both are from their own limit.\n",
     );
     throughput(&mut out, results);
+    line(
+        &mut out,
+        "\n### With nothing to do\n\nThe part of a core that is used before there is a load, in hundredths.\n",
+    );
+    idle(&mut out, results);
     line(&mut out, "\n### Answers\n");
     answers(&mut out, results);
     line(&mut out, "\n### Where it was measured\n");
@@ -161,17 +170,14 @@ fn latencies(out: &mut String, results: &[Results]) {
 fn memory(out: &mut String, results: &[Results]) {
     let contenders = those_of(results, |kind| kind != Kind::Nobody);
     heading(out, "scenario", "figure", &contenders);
-    let mib = |kib: u64| kib as f64 / 1024.0;
-    let figures: [(&str, Box<dyn Fn(&Figures) -> Option<f64>>); 3] = [
-        (
-            "before the streams",
-            Box::new(move |figures| Some(mib(figures.held?.before_kib))),
-        ),
-        (
-            "with all of them",
-            Box::new(move |figures| Some(mib(figures.held?.after_kib))),
-        ),
-        ("peak", Box::new(move |figures| figures.peak_kib.map(mib))),
+    let figures: [(&str, Read); 3] = [
+        ("before the streams", |figures| {
+            Some(mib(figures.held?.before_kib))
+        }),
+        ("with all of them", |figures| {
+            Some(mib(figures.held?.after_kib))
+        }),
+        ("peak", |figures| figures.peak_kib.map(mib)),
     ];
     for results in results {
         for (name, read) in &figures {
@@ -184,6 +190,10 @@ fn memory(out: &mut String, results: &[Results]) {
             });
         }
     }
+}
+
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }
 
 fn throughput(out: &mut String, results: &[Results]) {
@@ -203,6 +213,21 @@ fn throughput(out: &mut String, results: &[Results]) {
             let busy = comparison::spread(results, contender, Figures::busy);
             let busy = busy.map_or_else(String::new, |busy| format!(" [{:.2}]", busy.median));
             Some(format!("{}{busy}", grouped(units.median)))
+        });
+    }
+}
+
+fn idle(out: &mut String, results: &[Results]) {
+    let contenders = those_of(results, |kind| kind != Kind::Nobody);
+    heading(out, "scenario", "figure", &contenders);
+    let many_workers = ["chat", "workers-64", "workers-1000"];
+    for results in results
+        .iter()
+        .filter(|results| many_workers.contains(&results.scenario.as_str()))
+    {
+        row(out, results, "% of a core", &contenders, |contender| {
+            let idle = comparison::spread(results, contender, |figures| figures.idle)?;
+            Some(format!("{:.2}", 100.0 * idle.median))
         });
     }
 }
@@ -290,105 +315,5 @@ fn origin(out: &mut String, results: &[Results]) {
     });
     if !skipped.is_empty() {
         line(out, &format!("- left out: {skipped}"));
-    }
-}
-
-/// The contenders that any of the results has.
-fn those_of(results: &[Results], is_for: impl Fn(Kind) -> bool) -> Vec<Contender> {
-    let present: BTreeSet<_> = results.iter().flat_map(Results::contenders).collect();
-    present
-        .into_iter()
-        .filter(|contender| is_for(contender.kind()))
-        .collect()
-}
-
-fn heading(out: &mut String, first: &str, second: &str, contenders: &[Contender]) {
-    let names = contenders.iter().map(|contender| contender.as_str());
-    let names: Vec<_> = [first, second].into_iter().chain(names).collect();
-    line(out, &format!("| {} |", names.join(" | ")));
-    let marks = "---:|".repeat(contenders.len());
-    line(out, &format!("|---|---|{marks}"));
-}
-
-fn row(
-    out: &mut String,
-    results: &Results,
-    second: &str,
-    contenders: &[Contender],
-    cell: impl Fn(Contender) -> Option<String>,
-) {
-    let cells = contenders
-        .iter()
-        .map(|&contender| cell(contender).unwrap_or_else(|| "–".into()));
-    let cells: Vec<_> = cells.collect();
-    let about = format!("`{}`: {}", results.scenario, results.about);
-    line(
-        out,
-        &format!("| {about} | {second} | {} |", cells.join(" | ")),
-    );
-}
-
-fn with_ratio(
-    spread: Spread,
-    ratio: Option<Spread>,
-    contender: Contender,
-    digits: usize,
-) -> String {
-    let ratio = match (contender, ratio) {
-        (Contender::SglangRouter, _) | (_, None) => String::new(),
-        (_, Some(ratio)) => format!(" **×{:.2}**", ratio.median),
-    };
-    format!("{}{ratio}", ranged(spread, digits))
-}
-
-fn ranged(spread: Spread, digits: usize) -> String {
-    let Spread {
-        median,
-        least,
-        most,
-    } = spread;
-    format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
-}
-
-/// A whole number with its thousands set apart.
-fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut out = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-fn p50(points: Option<Points>) -> Option<f64> {
-    Some(points?.p50_us)
-}
-
-fn p99(points: Option<Points>) -> Option<f64> {
-    Some(points?.p99_us)
-}
-
-fn line(out: &mut String, text: &str) {
-    writeln!(out, "{text}").expect("a String takes every text");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        let table = [
-            (0.4, "0"),
-            (999.0, "999"),
-            (1000.0, "1,000"),
-            (1_234_567.0, "1,234,567"),
-        ];
-        for (number, text) in table {
-            assert_eq!(grouped(number), text);
-        }
     }
 }
