@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time;
 
 /// How long it may take: a peer registers a thousand workers ten at a time.
-const WITHIN: Duration = Duration::from_secs(120);
+const WITHIN: Duration = Duration::from_secs(240);
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
