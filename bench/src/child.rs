@@ -4,10 +4,12 @@
 //! router can be measured in the same way. A child never outlives its [`Child`].
 
 mod cpu;
+mod memory;
 mod ports;
 
 pub use cpu::CpuTimeError;
-pub use ports::free_ports;
+pub use memory::{Memory, MemoryError};
+pub use ports::{free_ports, free_range};
 
 use crate::get::Getter;
 use rustix::process::{Pid, Signal, kill_process};
@@ -50,7 +52,7 @@ pub struct Child {
 pub enum ChildError {
     NotStarted { program: PathBuf, error: io::Error },
     EndedEarly(ExitStatus),
-    NeverReady { url: String },
+    NeverReady { url: String, within: Duration },
     NotTold(rustix::io::Errno),
     NotAwaited(io::Error),
     HadToBeKilled,
@@ -63,8 +65,8 @@ impl fmt::Display for ChildError {
                 write!(f, "cannot start {}: {error}", program.display())
             }
             Self::EndedEarly(status) => write!(f, "the program ended before it served: {status}"),
-            Self::NeverReady { url } => {
-                write!(f, "{url} did not answer 200 within {READY_WITHIN:?}")
+            Self::NeverReady { url, within } => {
+                write!(f, "{url} was not ready within {within:?}")
             }
             Self::NotTold(error) => write!(f, "cannot send SIGTERM: {error}"),
             Self::NotAwaited(error) => write!(f, "cannot wait for the program: {error}"),
@@ -83,17 +85,27 @@ impl Child {
     /// person (standard output) is left out, since results are printed there.
     pub async fn start(launch: &Launch) -> Result<Self, ChildError> {
         let mut child = Self::spawn(launch)?;
+        child.serves(answers(&launch.ready)).await?;
+        Ok(child)
+    }
+
+    /// Waits for the sign that it serves, or for its end.
+    pub async fn serves(
+        &mut self,
+        sign: impl Future<Output = Result<(), ChildError>>,
+    ) -> Result<(), ChildError> {
         tokio::select! {
             // An end is noticed first: another server may answer on a port that this one failed to get.
             biased;
-            ended = child.process.wait() => {
+            ended = self.process.wait() => {
                 Err(ChildError::EndedEarly(ended.map_err(ChildError::NotAwaited)?))
             }
-            ready = answers(&launch.ready) => ready.map(|()| child),
+            sign = sign => sign,
         }
     }
 
-    fn spawn(launch: &Launch) -> Result<Self, ChildError> {
+    /// Starts a program without waiting for it. It inherits what the calling thread has: its cores, for one.
+    pub fn spawn(launch: &Launch) -> Result<Self, ChildError> {
         let not_started = |error| ChildError::NotStarted {
             program: launch.program.clone(),
             error,
@@ -116,6 +128,11 @@ impl Child {
     /// The processor time that it has used, in all its threads (Linux only).
     pub fn cpu_time(&self) -> Result<Duration, CpuTimeError> {
         cpu::of(self.pid)
+    }
+
+    /// The memory that it has now, and the most that it had (Linux only).
+    pub fn memory(&self) -> Result<Memory, MemoryError> {
+        memory::of(self.pid)
     }
 
     /// Ends it at once, as a crash does.
@@ -146,5 +163,8 @@ async fn answers(url: &str) -> Result<(), ChildError> {
     };
     time::timeout(READY_WITHIN, asking)
         .await
-        .map_err(|_| ChildError::NeverReady { url: url.into() })
+        .map_err(|_| ChildError::NeverReady {
+            url: url.into(),
+            within: READY_WITHIN,
+        })
 }

@@ -12,6 +12,7 @@ use crate::{
     fleet::{self, Served, StartError},
     load::LoadError,
     model_file,
+    peers::{cli::PeersArgs, run::PeersError},
     replay::{ReplayArgs, ReplayError},
     report::cli::{ReportArgs, ReportError},
     role_changes::{RoleChangesArgs, RunError},
@@ -26,7 +27,7 @@ use crate::{
 };
 use clap::{Args, Parser, Subcommand};
 use policies::model::WorkerModel;
-use simulated_worker::{Config, Role, Rule, Timing, TransferBackend};
+use simulated_worker::{Config, Pace, Role, Rule, Timing, TransferBackend};
 use std::{fmt, io, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -53,6 +54,8 @@ pub enum Command {
     TelemetryAccuracy(AccuracyArgs),
     /// Measure what a router pays for measuring streams (Linux)
     TelemetryCost(CostArgs),
+    /// Measure what a router costs, beside its peers (Linux)
+    Peers(Box<PeersArgs>),
     /// Simulate a fleet in virtual time
     Sim(SimArgs),
     /// Compare planners of the ratio on the same requests
@@ -79,6 +82,7 @@ pub enum CliError {
     Load(LoadError),
     Serve(ServeError),
     Measure(MeasureError),
+    Peers(PeersError),
     Scenario(ScenarioError),
     Experiment(ExperimentError),
     Report(ReportError),
@@ -97,6 +101,7 @@ impl fmt::Display for CliError {
             Self::Load(error) => error.fmt(f),
             Self::Serve(error) => error.fmt(f),
             Self::Measure(error) => error.fmt(f),
+            Self::Peers(error) => error.fmt(f),
             Self::Scenario(error) => error.fmt(f),
             Self::Experiment(error) => error.fmt(f),
             Self::Report(error) => error.fmt(f),
@@ -165,6 +170,15 @@ struct Behaviour {
     /// Seed of the faults' dice
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Answer chat without queues, batches and rendezvous: what a router's cost is measured with
+    #[arg(long)]
+    instant: bool,
+    /// Milliseconds between the tokens of an instant stream; 0 is as fast as they are taken
+    #[arg(long, value_name = "MS", default_value_t = 0, requires = "instant")]
+    instant_pace_ms: u64,
+    /// Tokens of an instant stream after which nothing more comes
+    #[arg(long, value_name = "TOKENS", requires = "instant")]
+    instant_silent_after: Option<u32>,
 }
 
 impl Behaviour {
@@ -199,6 +213,10 @@ impl Behaviour {
             waiting_timeout: Duration::from_secs(self.orphan_timeout),
             faults: self.faults.clone(),
             seed: self.seed,
+            instant: self.instant.then(|| Pace {
+                between_tokens: Duration::from_millis(self.instant_pace_ms),
+                silent_after: self.instant_silent_after,
+            }),
             ..timed
         }
     }

@@ -16,6 +16,7 @@ pub mod fleet;
 mod get;
 pub mod load;
 pub mod model_file;
+pub mod peers;
 pub mod plot;
 pub mod replay;
 pub mod report;

@@ -17,6 +17,7 @@ async fn main() -> ExitCode {
         Command::ServeCeiling(args) => args.run().await.map_err(CliError::Serve),
         Command::TelemetryAccuracy(args) => args.run().await,
         Command::TelemetryCost(args) => args.run().await,
+        Command::Peers(args) => args.run().await.map_err(CliError::Peers),
         Command::Sim(args) => args.run().map_err(CliError::Scenario),
         Command::Experiment(args) => args.run().await.map_err(CliError::Experiment),
         Command::Report(args) => args.run().map_err(CliError::Report),

@@ -79,6 +79,27 @@ pub fn bars(
     write(&bars, path)
 }
 
+/// The same as an SVG alone, for a document.
+pub fn bars_as_svg(
+    title: &str,
+    y_label: &str,
+    groups: &[(String, Vec<(String, f64)>)],
+    path: &Path,
+) -> Result<(), PlotError> {
+    let bars = Bars {
+        title,
+        y_label,
+        groups,
+    };
+    if bars.is_empty() {
+        return Err(PlotError::Nothing {
+            path: path.to_owned(),
+        });
+    }
+    canvas::register_font();
+    draw_on(&bars, SVGBackend::new(path, SIZE), path)
+}
+
 /// One line for each pair of `series`: its name, and its points as (x, y). Writes `path` with `.svg` and with `.png`.
 pub fn lines(
     title: &str,

@@ -19,6 +19,17 @@ impl TextTable {
         self.rows.push(row.into_iter().collect());
     }
 
+    /// The same for as many columns as are found while it runs.
+    pub fn of(heading: Vec<String>) -> Self {
+        Self {
+            rows: vec![heading],
+        }
+    }
+
+    pub fn row(&mut self, row: Vec<String>) {
+        self.rows.push(row);
+    }
+
     fn widths(&self) -> Vec<usize> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widest = |column: usize| {

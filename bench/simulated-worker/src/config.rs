@@ -96,6 +96,17 @@ pub struct Config {
     /// Faults that are on from the start, and the seed of their dice.
     pub faults: Vec<Rule>,
     pub seed: u64,
+    /// Answer chat without an engine, as a router's cost is measured with.
+    pub instant: Option<Pace>,
+}
+
+/// When the tokens of a stream come that no engine computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pace {
+    /// Zero: as fast as they are taken.
+    pub between_tokens: Duration,
+    /// So many tokens, and then nothing more until the client leaves.
+    pub silent_after: Option<u32>,
 }
 
 impl Default for Config {
@@ -122,6 +133,7 @@ impl Default for Config {
             enable_metrics: true,
             faults: Vec::new(),
             seed: 0,
+            instant: None,
         }
     }
 }

@@ -7,6 +7,7 @@ mod completions;
 pub(crate) mod crash;
 mod errors;
 mod generate;
+mod instant;
 mod json;
 mod loads;
 mod metrics;
@@ -48,10 +49,14 @@ pub(crate) fn routes(worker: SimulatedWorker) -> Router {
 }
 
 fn all_routes(worker: SimulatedWorker) -> Router {
+    let chat = match worker.config().instant {
+        Some(_) => post(instant::handle),
+        None => post(chat::handle),
+    };
     Router::new()
         .route("/generate", post(generate::handle).put(generate::handle))
         .route("/v1/completions", post(completions::handle))
-        .route("/v1/chat/completions", post(chat::handle))
+        .route("/v1/chat/completions", chat)
         .route("/v1/responses", post(responses::handle))
         .route("/v1/embeddings", post(pooling::embeddings))
         .route("/v1/rerank", post(pooling::rerank))

@@ -28,12 +28,13 @@ mod faults;
 mod http;
 mod network;
 mod rendezvous;
+pub mod stamp;
 mod ticket;
 mod timing;
 
 pub use crate::{
     backend::{TransferBackend, UnknownBackend},
-    config::{Config, Role, UnknownRole},
+    config::{Config, Pace, Role, UnknownRole},
     counters::Stats,
     faults::{Fault, Faults, Rule, RuleError},
     http::reset::ConnectionReset,

@@ -23,6 +23,26 @@ pub fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
     Ok(ports)
 }
 
+/// The first of so many ports in a row on which nobody listens.
+pub fn free_range(ports: u16) -> io::Result<u16> {
+    let last = RANGE.end.saturating_sub(ports).max(RANGE.start + 1);
+    let mut tried = all_free(fastrand::u16(RANGE.start..last), ports);
+    for _ in 1..TRIES {
+        if tried.is_ok() {
+            break;
+        }
+        tried = all_free(fastrand::u16(RANGE.start..last), ports);
+    }
+    tried
+}
+
+fn all_free(first: u16, ports: u16) -> io::Result<u16> {
+    let held: io::Result<Vec<_>> = (first..first.saturating_add(ports))
+        .map(|port| TcpListener::bind(("127.0.0.1", port)))
+        .collect();
+    held.map(|_| first)
+}
+
 fn any_port() -> io::Result<TcpListener> {
     let look = || TcpListener::bind(("127.0.0.1", fastrand::u16(RANGE)));
     let mut found = look();

@@ -1,0 +1,94 @@
+//! The document of what was measured: its generated part between two marks, its picture beside it.
+//!
+//! What stands outside the marks is written by hand and stays.
+
+mod picture;
+mod tables;
+
+use super::results::{Results, ResultsError};
+use crate::plot::PlotError;
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+const BEGIN: &str = "<!-- what pd-bench peers --report writes begins here -->\n";
+const END: &str = "<!-- and ends here -->\n";
+
+/// Why there is no document.
+#[derive(Debug)]
+pub enum DocumentError {
+    Results(ResultsError),
+    Read { path: PathBuf, error: io::Error },
+    NoMarks(PathBuf),
+    Written { path: PathBuf, error: io::Error },
+    Picture(PlotError),
+}
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Results(error) => error.fmt(f),
+            Self::Read { path, error } => write!(f, "cannot read {}: {error}", path.display()),
+            Self::NoMarks(path) => write!(
+                f,
+                "{} does not say where the figures go; put these lines there:\n{BEGIN}{END}",
+                path.display()
+            ),
+            Self::Written { path, error } => write!(f, "cannot write {}: {error}", path.display()),
+            Self::Picture(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DocumentError {}
+
+/// Puts a folder's results into a document, and their picture beside it.
+pub fn write(folder: &Path, document: &Path) -> Result<(), DocumentError> {
+    let results = Results::read_all(folder).map_err(DocumentError::Results)?;
+    let text = match fs::read_to_string(document) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => format!("{BEGIN}{END}"),
+        Err(error) => {
+            return Err(DocumentError::Read {
+                path: document.into(),
+                error,
+            });
+        }
+    };
+    let drawing = document.with_extension("svg");
+    let bars = picture::groups(&results);
+    // Without the peer that all are compared with there is nothing to draw.
+    let drawn = (!bars.is_empty()).then_some(drawing.as_path());
+    let written = spliced(&text, &tables::all(&results, drawn))
+        .ok_or_else(|| DocumentError::NoMarks(document.into()))?;
+    fs::write(document, written).map_err(|error| DocumentError::Written {
+        path: document.into(),
+        error,
+    })?;
+    match drawn {
+        Some(drawing) => picture::write(&bars, drawing).map_err(DocumentError::Picture),
+        None => Ok(()),
+    }
+}
+
+/// The text with what is between its marks replaced.
+fn spliced(text: &str, generated: &str) -> Option<String> {
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}{generated}{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_between_the_marks_is_replaced() {
+        let text = format!("before\n{BEGIN}old\n{END}after\n");
+        let new = format!("before\n{BEGIN}new\n{END}after\n");
+        assert_eq!(spliced(&text, "new\n"), Some(new));
+        assert_eq!(spliced("no marks", "new\n"), None);
+        assert_eq!(spliced(&format!("{END}{BEGIN}"), "new\n"), None);
+    }
+}
