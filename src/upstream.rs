@@ -5,7 +5,9 @@
 
 mod body;
 mod client;
+mod connection;
 mod error;
+mod pool;
 mod segments;
 
 pub use body::UpstreamBody;

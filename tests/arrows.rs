@@ -124,8 +124,10 @@ fn only_upstream_names_the_http_client() {
     let upstream = sources_of("upstream");
     let mut others = rust_files(&root().join("src"));
     others.retain(|path| !upstream.contains(path));
-    assert_eq!(files_naming(&others, &["reqwest"]), NOTHING);
-    assert_ne!(files_naming(&upstream, &["reqwest"]), NOTHING);
+    for client in ["reqwest", "hyper::client", "hyper_util::client"] {
+        assert_eq!(files_naming(&others, &[client]), NOTHING);
+        assert_ne!(files_naming(&upstream, &[client]), NOTHING);
+    }
 }
 
 #[test]

@@ -44,5 +44,6 @@ pub(super) fn start(
         inboxes.removed,
         cancel.clone(),
     ));
+    tasks.spawn(upstream.clone().close_idle(cancel.clone()));
     tasks.spawn(abort::run(upstream.clone(), inboxes.aborts, cancel.clone()));
 }

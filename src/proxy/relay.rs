@@ -14,20 +14,26 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame};
 use policies::worker::Role;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::abort::AbortGuard;
+use super::events::Events;
 use super::failure::{Cause, Failure};
 use super::handler::Proxy;
+use super::idle::IdleTimer;
 use super::leg::PrefillLeg;
 use super::logprobs::PromptLogprobs;
 use super::meter::StreamMeter;
 use super::outcome::Accepted;
-use super::sse::{self, EventScanner};
+use super::sse;
 use crate::telemetry::Outcome;
 use crate::telemetry::trace::LegTrace;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::workers::{Ticket, Worker};
+
+/// Bytes of a stream that go out in one chunk where they came at once: a full read of hyper's first buffer, twice. A
+/// client sees nothing later for it, because nothing is waited for.
+const BATCH: usize = 16 * 1024;
 
 /// What is relayed.
 pub struct Relay {
@@ -45,20 +51,6 @@ pub struct Relay {
     rest: Option<UpstreamBody>,
     events: Option<Events>,
     idle: IdleTimer,
-}
-
-/// What a stream of events needs beyond bytes.
-struct Events {
-    scanner: EventScanner,
-    /// Pieces of an event that has not ended, up to [`sse::LONGEST_EVENT`] bytes: a worker that never ends its event
-    /// fills no memory.
-    held: Vec<Bytes>,
-    held_bytes: usize,
-    merge: Option<PromptLogprobs>,
-    /// `None` where streams are not to be measured.
-    meter: Option<StreamMeter>,
-    /// The worker reported an error inside the stream.
-    failed: bool,
 }
 
 /// Everything a relay takes over from the attempt.
@@ -134,6 +126,41 @@ impl Relay {
         }
     }
 
+    /// Takes what the worker has sent into the queue; ready with something to send, or when nothing more comes. All
+    /// that came at once has one time: when it was read.
+    fn gather(&mut self, context: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        let mut read_at = None;
+        let mut gathered = 0;
+        while self.queue.is_empty() || (self.events.is_some() && gathered < BATCH) {
+            let Some(rest) = &mut self.rest else { break };
+            let broken = match rest.poll_data(context) {
+                Poll::Ready(Some(Ok(piece))) => {
+                    let now = *read_at.get_or_insert_with(Instant::now);
+                    self.idle.touch(now);
+                    gathered += piece.len();
+                    self.take(piece, now);
+                    continue;
+                }
+                Poll::Ready(None) => {
+                    self.finish();
+                    continue;
+                }
+                Poll::Ready(Some(Err(error))) => Cause::Transport(error),
+                Poll::Pending if !self.queue.is_empty() => break,
+                Poll::Pending => {
+                    ready!(self.idle.poll(context));
+                    Cause::Silent {
+                        limit: self.idle.limit,
+                    }
+                }
+            };
+            if let Some(error) = self.break_off(broken) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// The worker's answer ended well.
     fn finish(&mut self) {
         self.rest = None;
@@ -204,74 +231,26 @@ impl Relay {
     }
 }
 
-impl Events {
-    /// Events that are changed have to be seen whole, however long, up to `longest_merged` bytes.
-    fn new(merge: Option<PromptLogprobs>, longest_merged: usize) -> Self {
-        Self {
-            scanner: match merge {
-                Some(_) => EventScanner::up_to(longest_merged),
-                None => EventScanner::default(),
-            },
-            held: Vec::new(),
-            held_bytes: 0,
-            merge,
-            meter: None,
-            failed: false,
+/// What goes out next: small pieces that are there at once go as one, since each costs a chunk and its buffers.
+fn next_piece(queue: &mut VecDeque<Bytes>) -> Option<Bytes> {
+    let first = queue.pop_front()?;
+    let (mut together, mut length) = (0, first.len());
+    for piece in queue.iter() {
+        if length + piece.len() > BATCH {
+            break;
         }
+        together += 1;
+        length += piece.len();
     }
-
-    /// Whether a token has come.
-    fn has_token(&self) -> bool {
-        self.meter
-            .as_ref()
-            .is_some_and(|meter| meter.first_token().is_some())
+    if together == 0 {
+        return Some(first);
     }
-
-    fn hold(&mut self, piece: Bytes, queue: &mut VecDeque<Bytes>) {
-        self.held_bytes += piece.len();
-        self.held.push(piece);
-        if self.held_bytes > sse::LONGEST_EVENT {
-            self.release(queue);
-        }
+    let mut all = Vec::with_capacity(length);
+    all.extend_from_slice(&first);
+    for piece in queue.drain(..together) {
+        all.extend_from_slice(&piece);
     }
-
-    fn release(&mut self, queue: &mut VecDeque<Bytes>) {
-        queue.extend(self.held.drain(..));
-        self.held_bytes = 0;
-    }
-
-    fn take(&mut self, piece: Bytes, queue: &mut VecDeque<Bytes>, now: Instant) {
-        let Self {
-            scanner,
-            merge,
-            meter,
-            failed,
-            ..
-        } = self;
-        let ended = scanner.feed(&piece, |event| {
-            *failed |= sse::error_in(event).is_some();
-            if let Some(meter) = meter {
-                meter.event(event, now);
-            }
-            if let Some(merge) = merge {
-                queue.push_back(merge.merge_event(event));
-            }
-        });
-        if merge.is_some() {
-            return;
-        }
-        if ended == 0 {
-            self.hold(piece, queue);
-            return;
-        }
-        self.release(queue);
-        if ended == piece.len() {
-            queue.push_back(piece);
-        } else {
-            queue.push_back(piece.slice(..ended));
-            self.hold(piece.slice(ended..), queue);
-        }
-    }
+    Some(all.into())
 }
 
 /// What was counted goes to the request that concludes next: `accepted` is dropped after this.
@@ -298,73 +277,16 @@ impl Body for Relay {
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let this = &mut *self;
         this.poll_prefill(context);
-        loop {
-            if let Some(piece) = this.queue.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
-            let Some(rest) = &mut this.rest else {
-                return Poll::Ready(None);
-            };
-            let broken = match rest.poll_data(context) {
-                Poll::Ready(Some(Ok(piece))) => {
-                    let now = Instant::now();
-                    this.idle.touch(now);
-                    this.take(piece, now);
-                    continue;
-                }
-                Poll::Ready(None) => {
-                    this.finish();
-                    continue;
-                }
-                Poll::Ready(Some(Err(error))) => Cause::Transport(error),
-                Poll::Pending => {
-                    ready!(this.idle.poll(context));
-                    Cause::Silent {
-                        limit: this.idle.limit,
-                    }
-                }
-            };
-            if let Some(error) = this.break_off(broken) {
-                return Poll::Ready(Some(Err(error)));
-            }
+        if this.queue.is_empty()
+            && let Err(error) = ready!(this.gather(context))
+        {
+            return Poll::Ready(Some(Err(error)));
         }
+        Poll::Ready(next_piece(&mut this.queue).map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
         self.queue.is_empty() && self.rest.is_none()
-    }
-}
-
-/// Fires when nothing was touched for the limit. Touching is a store; the timer is only moved when it fires early.
-struct IdleTimer {
-    limit: Duration,
-    last: Instant,
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl IdleTimer {
-    fn new(limit: Duration) -> Self {
-        let last = Instant::now();
-        Self {
-            limit,
-            last,
-            sleep: Box::pin(tokio::time::sleep_until(last + limit)),
-        }
-    }
-
-    fn touch(&mut self, now: Instant) {
-        self.last = now;
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.sleep.as_mut().poll(context));
-            let due = self.last + self.limit;
-            if due <= Instant::now() {
-                return Poll::Ready(());
-            }
-            self.sleep.as_mut().reset(due);
-        }
     }
 }
 
@@ -373,29 +295,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_that_never_ends_is_passed_on_and_fills_no_memory() {
-        let mut events = Events::new(None, usize::MAX);
-        let mut queue = VecDeque::new();
-        let piece = Bytes::from(vec![b'x'; 1024 * 1024]);
-        for _ in 0..40 {
-            events.take(piece.clone(), &mut queue, Instant::now());
-            assert!(events.held_bytes <= sse::LONGEST_EVENT);
-        }
-        let passed: usize = queue.iter().map(Bytes::len).sum();
-        assert_eq!(passed + events.held_bytes, 40 * 1024 * 1024);
-    }
-
-    #[test]
-    fn a_half_written_event_is_held_until_it_is_whole() {
-        let mut events = Events::new(None, usize::MAX);
-        let mut queue = VecDeque::new();
-        let now = Instant::now();
-        events.take(Bytes::from_static(b"data: a\n\ndata: b"), &mut queue, now);
-        assert_eq!(queue, [&b"data: a\n\n"[..]]);
-        events.take(Bytes::from_static(b"\n\n"), &mut queue, now);
-        assert_eq!(
-            queue.iter().flatten().copied().collect::<Vec<_>>(),
-            b"data: a\n\ndata: b\n\n"
-        );
+    fn what_is_there_at_once_goes_out_as_one_chunk_up_to_a_bound() {
+        let small = Bytes::from_static(b"data: a\n\n");
+        let large = Bytes::from(vec![b'x'; BATCH]);
+        let mut queue =
+            VecDeque::from([small.clone(), small.clone(), large.clone(), small.clone()]);
+        let pieces: Vec<_> = std::iter::from_fn(|| next_piece(&mut queue)).collect();
+        assert_eq!(pieces, [[&small[..], &small].concat().into(), large, small]);
     }
 }

@@ -3,9 +3,12 @@
 //! SGLang answers `200` to a stream before it has done anything and reports what goes wrong as an event inside, so
 //! the router has to look. It looks without changing a byte, and parses JSON only of an event that may be an error.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::StatusCode;
-use memchr::{memchr, memmem};
+use memchr::memchr;
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -118,6 +121,9 @@ fn split_events(bytes: &[u8], from: usize, on_event: &mut impl FnMut(&[u8])) -> 
     start
 }
 
+/// Built once: building it costs more than a search of one event.
+static ABORT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"abort\""));
+
 /// An error that a worker reported inside a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamError {
@@ -135,7 +141,7 @@ pub fn error_in(event: &[u8]) -> Option<StreamError> {
         return openai_error(data);
     }
     // Inside generated text the quotes would be escaped, so these bytes can only be a JSON string of their own.
-    memmem::find(data, b"\"abort\"").and_then(|_| generate_abort(data))
+    ABORT.find(data).and_then(|_| generate_abort(data))
 }
 
 /// What follows `data:` in an event of one line.

@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 
 use super::error::UpstreamError;
+use super::pool::PooledBody;
 
 /// Dropping it before its end closes the connection: that is how a worker is told that nobody listens any more.
 #[derive(Debug)]
@@ -15,13 +16,18 @@ pub struct UpstreamBody(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Socket(reqwest::Body),
+    Pooled(PooledBody),
+    Tls(reqwest::Body),
     InMemory(UnsyncBoxBody<Bytes, UpstreamError>),
 }
 
 impl UpstreamBody {
-    pub(super) fn socket(body: reqwest::Body) -> Self {
-        Self(Kind::Socket(body))
+    pub(super) fn pooled(body: PooledBody) -> Self {
+        Self(Kind::Pooled(body))
+    }
+
+    pub(super) fn tls(body: reqwest::Body) -> Self {
+        Self(Kind::Tls(body))
     }
 
     pub fn in_memory<B>(body: B) -> Self
@@ -80,7 +86,8 @@ impl Body for UpstreamBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match &mut self.0 {
-            Kind::Socket(body) => Pin::new(body)
+            Kind::Pooled(body) => Pin::new(body).poll_frame(context),
+            Kind::Tls(body) => Pin::new(body)
                 .poll_frame(context)
                 .map(|frame| frame.map(|result| result.map_err(UpstreamError::from))),
             Kind::InMemory(body) => Pin::new(body).poll_frame(context),
@@ -89,14 +96,16 @@ impl Body for UpstreamBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Socket(body) => body.is_end_stream(),
+            Kind::Pooled(body) => body.is_end_stream(),
+            Kind::Tls(body) => body.is_end_stream(),
             Kind::InMemory(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Socket(body) => body.size_hint(),
+            Kind::Pooled(body) => body.size_hint(),
+            Kind::Tls(body) => body.size_hint(),
             Kind::InMemory(body) => body.size_hint(),
         }
     }

@@ -5,28 +5,35 @@ use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
 use url::Url;
 
 use super::body::UpstreamBody;
 use super::error::UpstreamError;
+use super::pool::Pool;
 use super::segments::Segments;
 use crate::config::UpstreamTlsSettings;
 
 /// Idle connections kept to one worker: as many as requests may run on it at once, so that a burst reuses them.
-const IDLE_CONNECTIONS_PER_WORKER: usize = 1024;
+pub(super) const IDLE_CONNECTIONS_PER_WORKER: usize = 1024;
 
 /// SGLang's HTTP server drops a connection that was idle for 5 s. A client that keeps it longer races that close and
 /// loses a request now and then, so ours lets go first.
-const IDLE_CONNECTION_LIFE: Duration = Duration::from_secs(4);
+pub(super) const IDLE_CONNECTION_LIFE: Duration = Duration::from_secs(4);
 
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+/// How often the idle ones are looked at: they go before the worker's 5 s are over.
+const IDLE_CHECK: Duration = Duration::from_millis(500);
+
+pub(super) const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// One request to one worker.
 #[derive(Debug, Clone)]
@@ -132,6 +139,9 @@ impl Error for UpstreamBuildError {}
 
 #[derive(Debug, Clone)]
 pub struct Upstream {
+    /// For workers behind plain HTTP, which is nearly all: the cheaper way (ADR 3).
+    pool: Arc<Pool>,
+    /// For workers behind TLS.
     client: reqwest::Client,
     /// By authority, `host:port`.
     in_memory: HashMap<String, InMemoryService>,
@@ -171,6 +181,7 @@ impl Upstream {
             builder = builder.identity(identity);
         }
         Ok(Self {
+            pool: Arc::new(Pool::new(connect_timeout)),
             client: builder.build().map_err(UpstreamBuildError::Client)?,
             in_memory: HashMap::new(),
         })
@@ -190,7 +201,23 @@ impl Upstream {
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         match self.in_memory_service(&request.url) {
             Some(service) => send_in_memory(service.clone(), request).await,
-            None => self.send_over_socket(request).await,
+            None if request.url.scheme() == "http" => {
+                let response = self.pool.send(request).await?;
+                Ok(response.map(UpstreamBody::pooled))
+            }
+            None => self.send_over_tls(request).await,
+        }
+    }
+
+    /// Closes connections that have been idle for too long, until cancelled.
+    pub async fn close_idle(self, cancel: CancellationToken) {
+        let mut ticks = tokio::time::interval(IDLE_CHECK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                _ = ticks.tick() => self.pool.let_go(),
+            }
         }
     }
 
@@ -201,7 +228,7 @@ impl Upstream {
         self.in_memory.get(url.authority())
     }
 
-    async fn send_over_socket(
+    async fn send_over_tls(
         &self,
         request: UpstreamRequest,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
@@ -211,7 +238,7 @@ impl Upstream {
             *outgoing.body_mut() = Some(reqwest::Body::wrap(request.body));
         }
         let response = self.client.execute(outgoing).await?;
-        Ok(Response::<reqwest::Body>::from(response).map(UpstreamBody::socket))
+        Ok(Response::<reqwest::Body>::from(response).map(UpstreamBody::tls))
     }
 }
 
