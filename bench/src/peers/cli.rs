@@ -86,7 +86,7 @@ impl PeersArgs {
             }
         };
         for results in &measured {
-            println!("{}", super::table::of(results));
+            outln!("{}", super::table::of(results));
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -83,7 +83,7 @@ pub async fn run(plan: &Plan) -> Result<Vec<Results>, PeersError> {
     let programs =
         Programs::of(&plan.contenders, &plan.router, &plan.cache).map_err(PeersError::Program)?;
     for (contender, hint) in &programs.skipped {
-        eprintln!("{contender} is left out: {hint}");
+        errln!("{contender} is left out: {hint}");
     }
     open_many_files();
     let cores = divided(plan.pinned).map_err(PeersError::Cores)?;
@@ -133,7 +133,7 @@ async fn rounds(plan: &Plan, stage: &Stage<'_>) -> Result<Vec<Results>, PeersErr
             results.turns.extend(turns);
             results.rounds = round + 1;
             results.write(&plan.out).map_err(PeersError::Results)?;
-            eprintln!("{}", table::of(results));
+            errln!("{}", table::of(results));
         }
     }
     Ok(all)
@@ -169,9 +169,9 @@ async fn one_round(
     let mut turns = Vec::new();
     for contender in order(plan, stage, scenario, round) {
         let outcome = match stage.turn(scenario, &workers.ports, contender).await {
-            Ok(figures) => Outcome::Figures(figures),
+            Ok(figures) => Outcome::Figures(Box::new(figures)),
             Err(error) => {
-                eprintln!("{}, {contender}: {error}", scenario.name);
+                errln!("{}, {contender}: {error}", scenario.name);
                 Outcome::Failed(error.to_string())
             }
         };

@@ -56,6 +56,14 @@ const PACE: Duration = Duration::from_millis(20);
 impl Scenario {
     /// All of them, in the order of the table.
     pub fn all() -> Vec<Self> {
+        let mut all = Self::of_relaying();
+        all.extend(Self::of_picking());
+        all.extend(Self::of_encrypting());
+        all
+    }
+
+    /// Two prefill and two decode workers, round robin: what a request and its bytes cost.
+    fn of_relaying() -> Vec<Self> {
         let two_and_two = Fleet::of(4);
         let paced = Fleet {
             between_tokens: PACE,
@@ -119,6 +127,13 @@ impl Scenario {
                 silent,
                 Work::Held { streams: 9500 },
             ),
+        ]
+    }
+
+    /// Policies, and how many workers they pick from.
+    fn of_picking() -> Vec<Self> {
+        let two_and_two = Fleet::of(4);
+        vec![
             Self {
                 policy: Policy::CacheAware,
                 ..Self::plain(
@@ -149,6 +164,12 @@ impl Scenario {
                 Fleet::of(1000),
                 small_chat(),
             ),
+        ]
+    }
+
+    fn of_encrypting() -> Vec<Self> {
+        let two_and_two = Fleet::of(4);
+        vec![
             Self {
                 tls: true,
                 ..Self::plain(

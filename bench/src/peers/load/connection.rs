@@ -70,7 +70,7 @@ pub struct Connection {
     /// What moves its bytes; dropped with it.
     _driver: JoinSet<()>,
     /// An answer that is held without being read.
-    _held: Option<Incoming>,
+    held: Option<Incoming>,
 }
 
 impl Connection {
@@ -89,7 +89,7 @@ impl Connection {
         Ok(Self {
             send,
             _driver: driver,
-            _held: None,
+            held: None,
         })
     }
 
@@ -140,7 +140,7 @@ impl Connection {
 
     /// Keeps an answer open.
     pub(super) fn hold(mut self, body: Incoming) -> Self {
-        self._held = Some(body);
+        self.held = Some(body);
         self
     }
 }
