@@ -45,7 +45,7 @@ pub struct Turn {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    Figures(Figures),
+    Figures(Box<Figures>),
     /// Why there are none.
     Failed(String),
 }
@@ -190,7 +190,7 @@ impl Results {
             .iter()
             .filter_map(move |turn| match &turn.outcome {
                 Outcome::Figures(figures) if turn.contender == contender => {
-                    Some((turn.round, figures))
+                    Some((turn.round, figures.as_ref()))
                 }
                 Outcome::Figures(_) | Outcome::Failed(_) => None,
             })

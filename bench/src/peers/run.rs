@@ -169,7 +169,7 @@ async fn one_round(
     let mut turns = Vec::new();
     for contender in order(plan, stage, scenario, round) {
         let outcome = match stage.turn(scenario, &workers.ports, contender).await {
-            Ok(figures) => Outcome::Figures(figures),
+            Ok(figures) => Outcome::Figures(Box::new(figures)),
             Err(error) => {
                 eprintln!("{}, {contender}: {error}", scenario.name);
                 Outcome::Failed(error.to_string())

@@ -56,13 +56,18 @@ const PACE: Duration = Duration::from_millis(20);
 impl Scenario {
     /// All of them, in the order of the table.
     pub fn all() -> Vec<Self> {
+        let mut all = Self::of_traffic();
+        all.extend(Self::of_held_streams());
+        all.extend(Self::of_picking());
+        all.extend(Self::of_tls());
+        all
+    }
+
+    /// What goes through: whole answers, streams, prompts.
+    fn of_traffic() -> Vec<Self> {
         let two_and_two = Fleet::of(4);
         let paced = Fleet {
             between_tokens: PACE,
-            ..two_and_two
-        };
-        let silent = Fleet {
-            silent_after: Some(1),
             ..two_and_two
         };
         let large = |clients, bytes| Work::Requests(whole(clients, 8, Prompts::Large { bytes }));
@@ -107,6 +112,16 @@ impl Scenario {
                 two_and_two,
                 Work::Requests(streams(1, 16)),
             ),
+        ]
+    }
+
+    /// What streams cost that nothing comes on.
+    fn of_held_streams() -> Vec<Self> {
+        let silent = Fleet {
+            silent_after: Some(1),
+            ..Fleet::of(4)
+        };
+        vec![
             Self::plain(
                 "held-2000",
                 "2,000 idle streams",
@@ -119,6 +134,13 @@ impl Scenario {
                 silent,
                 Work::Held { streams: 9500 },
             ),
+        ]
+    }
+
+    /// What the choice of a worker costs: policies, and many workers.
+    fn of_picking() -> Vec<Self> {
+        let two_and_two = Fleet::of(4);
+        vec![
             Self {
                 policy: Policy::CacheAware,
                 ..Self::plain(
@@ -149,6 +171,12 @@ impl Scenario {
                 Fleet::of(1000),
                 small_chat(),
             ),
+        ]
+    }
+
+    fn of_tls() -> Vec<Self> {
+        let two_and_two = Fleet::of(4);
+        vec![
             Self {
                 tls: true,
                 ..Self::plain(

@@ -30,7 +30,7 @@ fn results(turns: &[(Contender, [Option<f64>; 3])]) -> Results {
             round,
             contender,
             outcome: cpu.map_or(Outcome::Failed("it broke".into()), |cpu| {
-                Outcome::Figures(figures(cpu))
+                Outcome::Figures(Box::new(figures(cpu)))
             }),
         })
     });
@@ -94,6 +94,11 @@ fn what_the_workers_take_is_not_the_routers() {
 
 #[test]
 fn the_median_of_an_even_number_is_between_the_middle_two() {
-    assert_eq!(Spread::of([4.0, 1.0, 3.0, 2.0]).unwrap().median, 2.5);
+    let expected = Spread {
+        median: 2.5,
+        least: 1.0,
+        most: 4.0,
+    };
+    assert_eq!(Spread::of([4.0, 1.0, 3.0, 2.0]), Some(expected));
     assert_eq!(Spread::of([]), None);
 }

@@ -25,8 +25,7 @@ pub struct Setup<'a> {
 pub fn arguments(contender: Contender, setup: &Setup<'_>) -> io::Result<Vec<OsString>> {
     let flags = match contender {
         Contender::Direct => Vec::new(),
-        Contender::AdaptiveRouter => router(setup, &[]),
-        Contender::SglangRouter => router(setup, &[]),
+        Contender::AdaptiveRouter | Contender::SglangRouter => router(setup, &[]),
         Contender::Smg => {
             // By itself it lets in 1024 requests a core, and looks on the network for a tokenizer that it doesn't need.
             let own = [

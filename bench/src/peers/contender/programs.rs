@@ -69,14 +69,14 @@ impl Programs {
                 Contender::AdaptiveRouter => ours(router)?,
                 Contender::SglangRouter => SGLANG_ROUTER.installed(cache)?,
                 Contender::Smg => SMG.installed(cache)?,
-                Contender::Nginx | Contender::Haproxy => match on_path(contender.as_str()) {
-                    Some(path) => path,
-                    None => {
+                Contender::Nginx | Contender::Haproxy => {
+                    let Some(path) = on_path(contender.as_str()) else {
                         let hint = format!("not installed (Debian: apt install {contender})");
                         programs.skipped.insert(contender, hint);
                         continue;
-                    }
-                },
+                    };
+                    path
+                }
             };
             programs
                 .versions
