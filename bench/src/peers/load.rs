@@ -135,7 +135,7 @@ impl Running {
 
 /// Streams that are opened, read up to their first token, and then only held.
 pub struct Held {
-    streams: Vec<connection::Connection>,
+    streams: Vec<client::HeldStream>,
     pub failures: Tally,
 }
 

@@ -1,7 +1,7 @@
 //! The machine that figures are from.
 
 use serde::{Deserialize, Serialize};
-use std::{fs, thread};
+use std::fs;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -23,10 +23,16 @@ impl Machine {
         };
         let memory_kib = line("/proc/meminfo", "MemTotal")
             .and_then(|text| text.strip_suffix(" kB")?.parse::<u64>().ok());
+        // Not those that this process may use: it has left some to the router.
+        let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let cores = processors
+            .lines()
+            .filter(|line| line.starts_with("processor"))
+            .count();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease");
         Self {
             cpu: line("/proc/cpuinfo", "model name").unwrap_or_else(|| UNKNOWN.into()),
-            cores: thread::available_parallelism().map_or(1, usize::from),
+            cores,
             memory_gib: memory_kib.unwrap_or(0).div_ceil(1 << 20),
             kernel: kernel.map_or_else(|_| UNKNOWN.into(), |text| text.trim().to_owned()),
         }

@@ -190,7 +190,7 @@ impl Results {
             .iter()
             .filter_map(move |turn| match &turn.outcome {
                 Outcome::Figures(figures) if turn.contender == contender => {
-                    Some((turn.round, &**figures))
+                    Some((turn.round, figures.as_ref()))
                 }
                 Outcome::Figures(_) | Outcome::Failed(_) => None,
             })

@@ -56,21 +56,18 @@ const PACE: Duration = Duration::from_millis(20);
 impl Scenario {
     /// All of them, in the order of the table.
     pub fn all() -> Vec<Self> {
-        let mut all = Self::of_relaying();
+        let mut all = Self::of_traffic();
+        all.extend(Self::of_held_streams());
         all.extend(Self::of_picking());
-        all.extend(Self::of_encrypting());
+        all.extend(Self::of_tls());
         all
     }
 
-    /// Two prefill and two decode workers, round robin: what a request and its bytes cost.
-    fn of_relaying() -> Vec<Self> {
+    /// What goes through: whole answers, streams, prompts.
+    fn of_traffic() -> Vec<Self> {
         let two_and_two = Fleet::of(4);
         let paced = Fleet {
             between_tokens: PACE,
-            ..two_and_two
-        };
-        let silent = Fleet {
-            silent_after: Some(1),
             ..two_and_two
         };
         let large = |clients, bytes| Work::Requests(whole(clients, 8, Prompts::Large { bytes }));
@@ -115,6 +112,16 @@ impl Scenario {
                 two_and_two,
                 Work::Requests(streams(1, 16)),
             ),
+        ]
+    }
+
+    /// What streams cost that nothing comes on.
+    fn of_held_streams() -> Vec<Self> {
+        let silent = Fleet {
+            silent_after: Some(1),
+            ..Fleet::of(4)
+        };
+        vec![
             Self::plain(
                 "held-2000",
                 "2,000 idle streams",
@@ -130,7 +137,7 @@ impl Scenario {
         ]
     }
 
-    /// Policies, and how many workers they pick from.
+    /// What the choice of a worker costs: policies, and many workers.
     fn of_picking() -> Vec<Self> {
         let two_and_two = Fleet::of(4);
         vec![
@@ -167,7 +174,7 @@ impl Scenario {
         ]
     }
 
-    fn of_encrypting() -> Vec<Self> {
+    fn of_tls() -> Vec<Self> {
         let two_and_two = Fleet::of(4);
         vec![
             Self {

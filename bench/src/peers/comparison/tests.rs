@@ -94,7 +94,11 @@ fn what_the_workers_take_is_not_the_routers() {
 
 #[test]
 fn the_median_of_an_even_number_is_between_the_middle_two() {
-    let median = Spread::of([4.0, 1.0, 3.0, 2.0]).unwrap().median;
-    assert!((median - 2.5).abs() < 1e-9, "{median}");
+    let expected = Spread {
+        median: 2.5,
+        least: 1.0,
+        most: 4.0,
+    };
+    assert_eq!(Spread::of([4.0, 1.0, 3.0, 2.0]), Some(expected));
     assert_eq!(Spread::of([]), None);
 }

@@ -134,11 +134,17 @@ impl Client {
     }
 }
 
+/// An answer that is held open without being read, and what it comes by.
+pub(super) struct HeldStream {
+    _connection: Connection,
+    _body: Incoming,
+}
+
 /// Opens a stream, reads its first token, and holds it.
 pub(super) async fn open_and_hold(
     target: &Target,
     question: &Question,
-) -> Result<Connection, Failure> {
+) -> Result<HeldStream, Failure> {
     let opened = timeout(PATIENCE, async {
         let mut connection = target.connect().await.map_err(|_| Failure::Connection)?;
         let response = connection.post(target, question.body.clone()).await?;
@@ -152,7 +158,10 @@ pub(super) async fn open_and_hold(
                 reading.push(piece, |event| begun |= matches!(event, Event::Token { .. }))?;
             }
         }
-        Ok(connection.hold(body))
+        Ok(HeldStream {
+            _connection: connection,
+            _body: body,
+        })
     });
     opened.await.unwrap_or(Err(Failure::Timeout))
 }

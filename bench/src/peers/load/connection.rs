@@ -69,8 +69,6 @@ pub struct Connection {
     send: SendRequest<Full<Bytes>>,
     /// What moves its bytes; dropped with it.
     _driver: JoinSet<()>,
-    /// An answer that is held without being read.
-    held: Option<Incoming>,
 }
 
 impl Connection {
@@ -89,7 +87,6 @@ impl Connection {
         Ok(Self {
             send,
             _driver: driver,
-            held: None,
         })
     }
 
@@ -136,11 +133,5 @@ impl Connection {
         } else {
             Err(Failure::Status(response.status().as_u16()))
         }
-    }
-
-    /// Keeps an answer open.
-    pub(super) fn hold(mut self, body: Incoming) -> Self {
-        self.held = Some(body);
-        self
     }
 }

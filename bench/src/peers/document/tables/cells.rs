@@ -62,7 +62,12 @@ pub(super) fn ranged(spread: Spread, digits: usize) -> String {
         least,
         most,
     } = spread;
-    format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
+    if least < most {
+        format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
+    } else {
+        // One round has no range.
+        format!("{median:.digits$}")
+    }
 }
 
 /// A whole number with its thousands set apart.
