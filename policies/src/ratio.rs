@@ -88,6 +88,12 @@ pub struct Observation {
     pub traffic: Traffic,
     /// Prompt tokens of the requests that wait in the router.
     pub queued_prompt_tokens: u64,
+    /// Requests that became late while they waited there, since the last look.
+    #[serde(default)]
+    pub turned_late: u64,
+    /// They wait because every decode worker has as many requests as it is given at a time.
+    #[serde(default)]
+    pub decode_full: bool,
     /// The serving workers.
     pub loads: Vec<WorkerLoad>,
     /// What they have counted of their work, where they report it.

@@ -29,6 +29,7 @@ fn settings() -> impl Strategy<Value = ControllerSettings> {
         ControllerSettings {
             dark: Duration::from_secs(dark),
             drain: if migrate { Drain::Migrate } else { Drain::Wait },
+            wait_for_decode: false,
             queue_order: if fresh_first {
                 QueueOrder::FreshFirst
             } else {
@@ -276,6 +277,7 @@ fn moved_to_prefill(queued: u64) -> Option<u64> {
         dark: Duration::from_secs(2),
         regime: Duration::from_secs(75),
         queue_order: QueueOrder::FreshFirst,
+        wait_for_decode: false,
         ..ControllerSettings::default()
     };
     let mut planner = controller(in_place);

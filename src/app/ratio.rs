@@ -65,7 +65,9 @@ pub(super) fn head(config: &Config, model: WorkerModel) -> Head {
     Head {
         model,
         itl_seconds: config.slo.itl.as_secs_f64(),
-        planner: config.ratio.planner(&config.slo, order),
+        planner: config
+            .ratio
+            .planner(&config.slo, order, config.queue.wait_for_decode),
         guardrails: config.ratio.guardrails(),
     }
 }
@@ -91,5 +93,6 @@ pub(super) fn controller(
         steering: Arc::clone(steering),
         telemetry: Arc::clone(telemetry),
         decision_log: log.transpose()?,
+        wait_for_decode: config.queue.wait_for_decode,
     })
 }

@@ -138,8 +138,13 @@ fn controller() -> ControllerSettings {
 }
 
 impl RatioSettings {
-    /// The planner, for a router that keeps requests waiting in `order`.
-    pub fn planner(&self, slo: &SloSettings, order: QueueOrder) -> PlannerSettings {
+    /// The planner, for a router that keeps requests waiting in `order`, for decode too if `wait_for_decode`.
+    pub fn planner(
+        &self,
+        slo: &SloSettings,
+        order: QueueOrder,
+        wait_for_decode: bool,
+    ) -> PlannerSettings {
         match self.planner {
             PlannerName::Fixed => PlannerSettings::Fixed,
             PlannerName::Threshold => PlannerSettings::Threshold(ThresholdSettings {
@@ -154,6 +159,7 @@ impl RatioSettings {
                 doubt: self.doubt,
                 agreement: self.agreement,
                 queue_order: order,
+                wait_for_decode,
                 ..controller()
             }),
         }

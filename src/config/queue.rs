@@ -60,9 +60,10 @@ pub(super) struct QueueFlags {
     prefill_queue_tokens: Option<u64>,
 
     /// With a bound of --prefill-queue-tokens: requests wait in the router also while every decode worker has as many in
-    /// flight as it says it runs at a time (its --max-running-requests), and not in decode workers in the order of arrival
-    #[arg(long)]
-    wait_for_decode: bool,
+    /// flight as it says it runs at a time (its --max-running-requests), and not in decode workers in the order of arrival.
+    /// Late ones leave a third of the places to others [default: false] (true with --policy ratio-controller)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    wait_for_decode: Option<bool>,
 
     /// Who is next among those that wait for a prefill worker: whoever can still have its first token within
     /// --ttft-slo-ms (with a share for those that have waited for three quarters of --queue-timeout-secs), or whoever
@@ -90,7 +91,7 @@ impl QueueFlags {
                 ignored.push("--prefill-queue-tokens (needs --pd-disaggregation)".to_owned());
             }
         }
-        if self.wait_for_decode && prefill_tokens.is_none() {
+        if self.wait_for_decode == Some(true) && prefill_tokens.is_none() {
             ignored.push("--wait-for-decode (needs --prefill-queue-tokens)".to_owned());
         }
         let (size, timeout) = match prefill_tokens {
@@ -102,7 +103,8 @@ impl QueueFlags {
             timeout: self.queue_timeout.unwrap_or(timeout),
             order: self.queue_order,
             prefill_tokens,
-            wait_for_decode: self.wait_for_decode,
+            wait_for_decode: prefill_tokens.is_some()
+                && self.wait_for_decode.unwrap_or(ratio_controller),
         }
     }
 }

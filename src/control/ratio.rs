@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policies::queue::Claim;
 use policies::ratio::journal::{Decision, Head, Line};
 use policies::ratio::{Action, Observation, Plan, Planner as _};
 use policies::time::Timestamp;
@@ -44,6 +45,8 @@ pub struct Ratio {
     pub steering: Arc<Steering>,
     pub telemetry: Arc<Telemetry>,
     pub decision_log: Option<LineLog>,
+    /// Whether requests wait in the router for a place on a decode worker.
+    pub wait_for_decode: bool,
 }
 
 /// Looks, decides and acts once a second until `cancel`. A role change under way is left where it is: the worker is
@@ -70,6 +73,8 @@ struct Tick {
     means: MeansTable,
     /// Role changes under way, at most `max_transitions`.
     moves: JoinSet<Moved>,
+    /// Requests that had become late while they waited when it last looked.
+    late: u64,
 }
 
 impl Tick {
@@ -85,6 +90,7 @@ impl Tick {
                 ratio.mover.processes.clone(),
             ),
             moves: JoinSet::new(),
+            late: 0,
             ratio,
         }
     }
@@ -105,10 +111,14 @@ impl Tick {
     }
 
     fn look(&mut self, now: Timestamp, set: &WorkerSet) -> Observation {
+        let late = self.ratio.telemetry.queued.late();
+        let turned_late = late - std::mem::replace(&mut self.late, late);
         let standing = self.ratio.steering.standing();
         let failed = standing.failed.as_ref();
         Observation {
             queued_prompt_tokens: self.ratio.telemetry.queued.prompt_tokens(),
+            turned_late,
+            decode_full: self.decode_is_full(set),
             moving: self.moves.len() >= self.ratio.mover.settings.max_at_once,
             movable: self.means.movable(set),
             pinned: standing.pinned.map(|pin| pin.split),
@@ -116,6 +126,14 @@ impl Tick {
             away: standing.away.or_else(|| self.means.usual()),
             ..self.observer.observe(now, set, &self.ratio.telemetry)
         }
+    }
+
+    /// Whether requests wait because decode has no place for any.
+    fn decode_is_full(&self, set: &WorkerSet) -> bool {
+        let waits = self.ratio.wait_for_decode && self.ratio.telemetry.queued.requests() > 0;
+        let has_place = |worker: &Worker| worker.has_place(Claim::Fresh);
+        let decode = set.serving(Role::Decode);
+        waits && !decode.is_empty() && !decode.iter().any(|member| has_place(&member.worker))
     }
 
     /// Takes the worker of `donor` with the least to finish out of service, and sees it into the other role.
@@ -313,6 +331,7 @@ mod tests {
                 steering: Arc::clone(&steering),
                 telemetry: Arc::clone(&telemetry),
                 decision_log: None,
+                wait_for_decode: true,
             };
             bench.tasks.spawn(run(ratio, bench.cancel.clone()));
             Self {

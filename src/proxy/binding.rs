@@ -9,7 +9,7 @@ use super::error::RouteError;
 use super::handler::{Proxy, Routed};
 use super::headers;
 use super::outcome::Accepted;
-use super::pick::{NoWorker, PairRoom, Picked, Picker, Tried};
+use super::pick::{NoWorker, Picked, Picker, Tried};
 use super::queue::{PrefillQueue, Turn, Wanting};
 use crate::telemetry::trace::RequestTrace;
 use crate::workers::Watching;
@@ -82,11 +82,7 @@ impl Proxy {
                 .saturating_sub(accepted.queue_wait()),
         };
         let request = route_request(routed);
-        let take = |bound| {
-            let room = PairRoom {
-                prompts: bound,
-                place: queue.is_for_decode(),
-            };
+        let take = |room| {
             let taken = self.picker(routed).pair_with_room(request, tried, room);
             // Who waits for room can as well wait for a worker that is on its way.
             taken.or_else(|missing| {

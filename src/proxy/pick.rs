@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policies::queue::Claim;
 use policies::route::{self, Candidate, Candidates, Draw, PolicyKind, RoutePolicy, RouteRequest};
 use policies::time::Timestamp;
 use policies::worker::{Role, WorkerId};
@@ -69,6 +70,14 @@ pub struct Picked {
 }
 
 impl Picked {
+    /// Counts the request among those that were late when they got their place.
+    fn late(self) -> Self {
+        Self {
+            ticket: self.ticket.late(),
+            ..self
+        }
+    }
+
     /// Tells `watching` once the request has left the worker.
     #[must_use]
     pub fn telling(self, watching: Arc<dyn Watching>) -> Self {
@@ -84,8 +93,8 @@ impl Picked {
 pub struct PairRoom {
     /// The prefill worker has fewer prompt tokens than this before it.
     pub prompts: NonZeroU64,
-    /// The decode worker runs fewer requests than it can.
-    pub place: bool,
+    /// The decode worker has a place for who claims it so; `None` where it needn't have one.
+    pub place: Option<Claim>,
 }
 
 /// No worker of a role can take the request.
@@ -127,7 +136,10 @@ impl Picker<'_> {
         room: PairRoom,
     ) -> Result<Option<(Picked, Picked)>, NoWorker> {
         // First, since a policy takes note of whom it picks.
-        if room.place && self.decode_is_full() {
+        if room
+            .place
+            .is_some_and(|claim| !self.decode_has_place(claim))
+        {
             return Ok(None);
         }
         let prompts = Room::Prompts(room.prompts);
@@ -135,16 +147,18 @@ impl Picker<'_> {
             return Ok(None);
         };
         let request = self.of_pair(request);
-        let place = if room.place { Room::Place } else { Room::Any };
+        let place = room.place.map_or(Room::Any, Room::Place);
         let decode = self.find(Role::Decode, request, tried, place)?;
-        Ok(decode.map(|decode| (prefill, decode)))
+        let was_late = room.place.is_some_and(|claim| claim != Claim::Fresh);
+        Ok(decode.map(|decode| (prefill, if was_late { decode.late() } else { decode })))
     }
 
-    fn decode_is_full(&self) -> bool {
+    /// Whether a decode worker has a place for `claim`, or there is none that could.
+    fn decode_has_place(&self, claim: Claim) -> bool {
         let set = self.registry.snapshot();
-        let decode = self.candidates(set.serving(Role::Decode), &[], Room::Place);
+        let decode = self.candidates(set.serving(Role::Decode), &[], Room::Place(claim));
         let mut available = decode.available().peekable();
-        available.peek().is_some() && !available.any(|worker| decode.room.is_on(worker))
+        available.peek().is_none() || available.any(|worker| decode.room.is_on(worker))
     }
 
     /// As decode's policy sees it.
@@ -235,8 +249,8 @@ enum Room {
     Any,
     /// Fewer prompt tokens than this before it.
     Prompts(NonZeroU64),
-    /// A place among those that it decodes.
-    Place,
+    /// A place among those that it decodes, for who claims it so.
+    Place(Claim),
 }
 
 impl Room {
@@ -244,7 +258,7 @@ impl Room {
         match self {
             Self::Any => true,
             Self::Prompts(bound) => worker.stats.pending_prompt_tokens() < bound.get(),
-            Self::Place => worker.has_place(),
+            Self::Place(claim) => worker.has_place(claim),
         }
     }
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use policies::model::PrefillModel;
-use policies::queue::{Place, WaitQueue, gives_way};
+use policies::queue::{Claim, Place, WaitQueue, gives_way};
 use policies::time::Timestamp;
 use policies::worker::Role;
 use tokio::sync::Notify;
@@ -31,7 +31,7 @@ use tokio::time::Instant;
 
 use super::admission::Refused;
 use super::error::RouteError;
-use super::pick::NoWorker;
+use super::pick::{NoWorker, PairRoom};
 use super::waiting_room::{Waiting, WaitingRoom};
 use crate::clock::Clock;
 use crate::config::{QueueSettings, SloSettings};
@@ -91,21 +91,24 @@ impl PrefillQueue {
         }))
     }
 
-    /// Waits until `take` can take workers with fewer than the bound of prompt tokens before them. `take` answers `None`
-    /// where there are workers and none has room; it is called under the line's lock.
+    /// Waits until `take` can take workers with such room. It answers `None` where there are workers and none has it, and is
+    /// called under the line's lock.
     pub async fn dispatch<T>(
         &self,
         wanting: &Wanting<'_>,
-        take: impl Fn(NonZeroU64) -> Result<Option<T>, NoWorker>,
+        take: impl Fn(PairRoom) -> Result<Option<T>, NoWorker>,
     ) -> Result<T, RouteError> {
         let deadline = Instant::now() + wanting.patience;
         let mut seat = {
             let mut line = self.line.lock();
             line.lead.asked_for(wanting.prompt_tokens);
-            if line.waiting.is_empty()
-                && let Some(taken) = take(self.bound).map_err(RouteError::NoWorker)?
-            {
-                return Ok(taken);
+            if line.waiting.is_empty() {
+                let lead = line.lead.with_before(least_pending(wanting.registry));
+                let now = wanting.clock.now();
+                let claim = line.waiting.claim(wanting.arrived, now, lead);
+                if let Some(taken) = take(self.room_for(claim)).map_err(RouteError::NoWorker)? {
+                    return Ok(taken);
+                }
             }
             Seat::join(self, &mut line, wanting).map_err(RouteError::Refused)?
         };
@@ -130,25 +133,37 @@ impl PrefillQueue {
         &self,
         seat: &mut Seat<'_>,
         wanting: &Wanting<'_>,
-        take: impl Fn(NonZeroU64) -> Result<Option<T>, NoWorker>,
+        take: impl Fn(PairRoom) -> Result<Option<T>, NoWorker>,
         called: bool,
     ) -> Option<Result<T, NoWorker>> {
         let mut line = self.line.lock();
         let lead = line.lead.with_before(least_pending(wanting.registry));
         let now = wanting.clock.now();
-        let (first, call) = line.waiting.peek(now, lead)?;
-        if Some(first) != seat.place {
-            if called {
-                call.notify_one();
+        let may_be_owed = || !self.for_decode || has_decode_place(wanting.registry, Claim::Owed);
+        let late = line.waiting.turned_late();
+        let next = line.waiting.peek(now, lead, may_be_owed);
+        let next = next.map(|next| {
+            let is_this = Some(next.place) == seat.place;
+            if called && !is_this {
+                next.request.notify_one();
             }
-            return None;
-        }
-        let done = take(self.bound).transpose()?;
+            is_this.then_some(next.claim)
+        });
+        self.room.became_late(line.waiting.turned_late() - late);
+        let claim = next.flatten()?;
+        let done = take(self.room_for(claim)).transpose()?;
         // The seat is what is next, so it takes its turn; one that leaves otherwise takes none.
-        line.waiting.pop(now, lead);
+        line.waiting.pop(now);
         seat.place = None;
         line.call_first();
         Some(done)
+    }
+
+    const fn room_for(&self, claim: Claim) -> PairRoom {
+        PairRoom {
+            prompts: self.bound,
+            place: if self.for_decode { Some(claim) } else { None },
+        }
     }
 
     /// Whether requests wait for a place on a decode worker, too.
@@ -184,8 +199,8 @@ impl Watching for PrefillQueue {
 
 impl Line {
     fn call_first(&self) {
-        if let Some((_, call)) = self.waiting.first() {
-            call.notify_one();
+        if let Some(next) = self.waiting.first() {
+            next.request.notify_one();
         }
     }
 }
@@ -198,6 +213,12 @@ fn least_pending(registry: &WorkerRegistry) -> u64 {
         .iter()
         .map(|member| member.worker.stats.pending_prompt_tokens());
     pending.min().unwrap_or(0)
+}
+
+fn has_decode_place(registry: &WorkerRegistry, claim: Claim) -> bool {
+    let set = registry.snapshot();
+    let serving = set.serving(Role::Decode);
+    serving.iter().any(|member| member.worker.has_place(claim))
 }
 
 /// A place in the line, left on drop: also when the client leaves.

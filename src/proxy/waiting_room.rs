@@ -29,6 +29,11 @@ impl WaitingRoom {
         })
     }
 
+    /// Counts requests that have become late while they waited.
+    pub fn became_late(&self, requests: u64) {
+        self.queued.became_late(requests);
+    }
+
     /// Counts a request as waiting; `None` where as many wait as may.
     pub fn join(&self, prompt_tokens: u32) -> Option<Waiting<'_>> {
         let joined = self

@@ -1,6 +1,6 @@
 //! What waits in the router at this moment.
 
-use prometheus::IntGauge;
+use prometheus::{IntCounter, IntGauge};
 
 /// Requests that wait for a place or for a prefill worker with room, and their prompts. Cloning shares the counts,
 /// which are those that Prometheus reads.
@@ -8,13 +8,15 @@ use prometheus::IntGauge;
 pub struct Queued {
     requests: IntGauge,
     prompt_tokens: IntGauge,
+    late: IntCounter,
 }
 
 impl Queued {
-    pub fn new(requests: IntGauge, prompt_tokens: IntGauge) -> Self {
+    pub fn new(requests: IntGauge, prompt_tokens: IntGauge, late: IntCounter) -> Self {
         Self {
             requests,
             prompt_tokens,
+            late,
         }
     }
 
@@ -25,6 +27,15 @@ impl Queued {
     /// Estimated, as long as they wait nobody counts them better.
     pub fn prompt_tokens(&self) -> u64 {
         u64::try_from(self.prompt_tokens.get()).unwrap_or(0)
+    }
+
+    /// That have become late while they waited, since the start.
+    pub fn late(&self) -> u64 {
+        self.late.get()
+    }
+
+    pub fn became_late(&self, requests: u64) {
+        self.late.inc_by(requests);
     }
 
     pub fn joined(&self, prompt_tokens: u32) {

@@ -12,6 +12,7 @@ pub struct WorkerStats {
     /// Time between tokens, one entry a token. Empty for a prefill worker.
     pub itl: LatencyWindow,
     pending_prompt_tokens: AtomicU64,
+    late: AtomicU32,
     streams: AtomicU32,
 }
 
@@ -35,6 +36,19 @@ impl WorkerStats {
     pub(super) fn remove_prompt(&self, tokens: u32) {
         self.pending_prompt_tokens
             .fetch_sub(u64::from(tokens), Ordering::Relaxed);
+    }
+
+    /// Requests in flight that were late when they got their place.
+    pub fn late(&self) -> u32 {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn late_came(&self) {
+        self.late.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn late_left(&self) {
+        self.late.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub fn stream_began(&self) {

@@ -16,6 +16,7 @@ pub trait Watching: fmt::Debug + Send + Sync {
 pub struct Ticket {
     worker: Arc<Worker>,
     prompt_tokens: u32,
+    late: bool,
     watching: Option<Arc<dyn Watching>>,
 }
 
@@ -24,6 +25,7 @@ impl Ticket {
         Self {
             worker,
             prompt_tokens: 0,
+            late: false,
             watching: None,
         }
     }
@@ -34,6 +36,16 @@ impl Ticket {
         self.worker.stats.remove_prompt(self.prompt_tokens);
         self.worker.stats.add_prompt(prompt_tokens);
         self.prompt_tokens = prompt_tokens;
+        self
+    }
+
+    /// Counts the request among those that were late when they got their place.
+    #[must_use]
+    pub fn late(mut self) -> Self {
+        if !self.late {
+            self.worker.stats.late_came();
+        }
+        self.late = true;
         self
     }
 
@@ -52,6 +64,9 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.worker.stats.remove_prompt(self.prompt_tokens);
+        if self.late {
+            self.worker.stats.late_left();
+        }
         self.worker.leave();
         if let Some(watching) = &self.watching {
             watching.left();
@@ -65,6 +80,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use policies::lifecycle::WorkerEvent;
+    use policies::queue::Claim;
     use policies::worker::Role;
 
     use super::*;
@@ -103,16 +119,34 @@ mod tests {
     fn a_worker_has_places_for_as_many_as_it_says_that_it_runs() {
         let worker = decode();
         let first = worker.enter().unwrap();
-        assert!(worker.has_place(), "it hasn't said");
+        assert!(worker.has_place(Claim::Fresh), "it hasn't said");
         worker.record_report(Some(LoadReport {
             most_running: NonZeroU64::new(2),
             ..LoadReport::default()
         }));
-        assert!(worker.has_place());
+        assert!(worker.has_place(Claim::Fresh));
         let second = worker.enter().unwrap();
-        assert!(!worker.has_place());
+        assert!(!worker.has_place(Claim::Fresh));
         drop(first);
-        assert!(worker.has_place());
+        assert!(worker.has_place(Claim::Fresh));
         drop(second);
+    }
+
+    #[test]
+    fn who_was_late_counts_among_the_late_until_it_leaves() {
+        let worker = decode();
+        worker.record_report(Some(LoadReport {
+            most_running: NonZeroU64::new(3),
+            ..LoadReport::default()
+        }));
+        let places =
+            || [Claim::Fresh, Claim::Owed, Claim::Late].map(|claim| worker.has_place(claim));
+        let late = worker.enter().unwrap().late().late();
+        assert_eq!((worker.stats.late(), places()), (1, [true, false, true]));
+        let fresh = worker.enter().unwrap();
+        assert_eq!(places(), [true, false, false]);
+        drop(late);
+        assert_eq!((worker.stats.late(), places()), (0, [true, true, true]));
+        drop(fresh);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use policies::queue::{self, Claim, DecodePlaces};
 use policies::time::Timestamp;
 use policies::worker::{Role, WorkerId};
 use tokio::sync::Notify;
@@ -224,12 +225,19 @@ impl Worker {
         self.gate.in_flight()
     }
 
-    /// Whether it has fewer requests in flight than it says that it runs at a time. One that hasn't said has a place for
-    /// everybody.
-    pub fn has_place(&self) -> bool {
+    /// Whether it has a place for a request with `claim`, of as many as it says that it runs at a time. One that hasn't said
+    /// has a place for everybody.
+    pub fn has_place(&self, claim: Claim) -> bool {
         let report = self.report.load();
         let most = report.as_ref().and_then(|report| report.most_running);
-        most.is_none_or(|most| u64::from(self.in_flight()) < most.get())
+        most.is_none_or(|most| {
+            let places = DecodePlaces {
+                most: most.get(),
+                in_flight: self.in_flight().into(),
+                late: self.stats.late().into(),
+            };
+            queue::has_place(places, claim)
+        })
     }
 
     /// Waits until the closed gate has nobody inside. Never returns while the gate stays open.

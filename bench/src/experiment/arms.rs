@@ -10,6 +10,8 @@ use policies::{
     route::PolicyKind,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::engines::Fleet;
 use crate::sim::{self, ChunkCost, Control, Dispatch, Setup, Slo};
 
@@ -91,25 +93,32 @@ impl Planning {
 }
 
 /// What the router does besides, with any planner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Measures {
     /// Requests wait in the router until a prefill worker has room, and those that can still be in time go first; else
     /// they go to the workers at once.
     pub fresh_first: bool,
     /// A worker that is to move hands its answers over; else they run to their ends.
     pub migrate: bool,
+    /// Requests wait in the router for a place on a decode worker, too, in the same line; else there, in the order of
+    /// arrival.
+    #[serde(default)]
+    pub wait_for_decode: bool,
 }
 
 impl Measures {
     pub const NONE: Self = Self {
         fresh_first: false,
         migrate: false,
+        wait_for_decode: false,
     };
-    pub const BOTH: Self = Self {
+    pub const EVERY: Self = Self {
         fresh_first: true,
         migrate: true,
+        wait_for_decode: true,
     };
-    pub const ALL: [Self; 4] = [
+    /// From none to every one, and what there is between them.
+    pub const ALL: [Self; 6] = [
         Self::NONE,
         Self {
             migrate: true,
@@ -119,15 +128,31 @@ impl Measures {
             fresh_first: true,
             ..Self::NONE
         },
-        Self::BOTH,
+        Self {
+            wait_for_decode: false,
+            ..Self::EVERY
+        },
+        Self {
+            migrate: false,
+            ..Self::EVERY
+        },
+        Self::EVERY,
     ];
 
-    pub const fn name(self) -> &'static str {
-        match (self.fresh_first, self.migrate) {
-            (false, false) => "neither",
-            (false, true) => "migration",
-            (true, false) => "fresh-first",
-            (true, true) => "fresh-first and migration",
+    pub fn name(self) -> String {
+        let named = [
+            (self.fresh_first, "fresh-first"),
+            (self.wait_for_decode, "waiting for decode"),
+            (self.migrate, "migration"),
+        ];
+        let used: Vec<_> = named
+            .into_iter()
+            .filter_map(|(used, name)| used.then_some(name))
+            .collect();
+        match used.split_last() {
+            None => "none".to_owned(),
+            Some((last, [])) => (*last).to_owned(),
+            Some((last, before)) => format!("{} and {last}", before.join(", ")),
         }
     }
 }
@@ -154,32 +179,32 @@ impl Arm {
         arms
     }
 
-    /// The same and the oracle, with both measures.
+    /// The same and the oracle, with every measure.
     pub fn with_bounds(workers: u32) -> Vec<Self> {
-        let mut arms = Self::all_and_aggregated(Measures::BOTH, workers);
+        let mut arms = Self::all_and_aggregated(Measures::EVERY, workers);
         arms.push(Self {
             planning: Planning::Oracle,
-            measures: Measures::BOTH,
+            measures: Measures::EVERY,
         });
         arms
     }
 
-    /// All that there are, with both measures.
+    /// All that there are, with every measure.
     pub fn all_of_them(workers: u32) -> Vec<Self> {
         let mut arms = Self::with_bounds(workers);
         let others = [Planning::Advise, Planning::KnownLengths].map(|planning| Self {
             planning,
-            measures: Measures::BOTH,
+            measures: Measures::EVERY,
         });
         arms.extend(others);
         arms
     }
 
-    /// The same, and what every contest has with each of the router's measures alone and with neither.
+    /// The same, and what every contest has with fewer of the router's measures.
     pub fn with_measures_apart(workers: u32) -> Vec<Self> {
         let apart = Measures::ALL
             .into_iter()
-            .filter(|used| *used != Measures::BOTH);
+            .filter(|used| *used != Measures::EVERY);
         let apart = apart.flat_map(|measures| Self::all_with(measures, workers));
         apart.chain(Self::all_of_them(workers)).collect()
     }
@@ -252,7 +277,7 @@ impl Arm {
             Dispatch::WhenThereIsRoom {
                 order: self.order(),
                 pending_tokens: PENDING_TOKENS,
-                decode_places: false,
+                decode_places: self.measures.wait_for_decode,
             }
         } else {
             Dispatch::AtOnce
@@ -288,6 +313,7 @@ impl Arm {
                     dark,
                     drain: self.drain(),
                     queue_order: self.order(),
+                    wait_for_decode: self.measures.wait_for_decode,
                     ..ControllerSettings::default()
                 }))
             }

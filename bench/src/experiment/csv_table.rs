@@ -13,6 +13,7 @@ struct Key<'a> {
     dark_s: u64,
     fresh_first: bool,
     migrate: bool,
+    wait_for_decode: bool,
     arm: &'a str,
     seed: u64,
 }
@@ -26,8 +27,9 @@ pub fn csv(results: &Results) -> String {
                 traffic: &cell.traffic,
                 load: cell.load,
                 dark_s: cell.dark_s,
-                fresh_first: contest.fresh_first,
-                migrate: contest.migrate,
+                fresh_first: contest.measures.fresh_first,
+                migrate: contest.measures.migrate,
+                wait_for_decode: contest.measures.wait_for_decode,
                 arm: &arm.arm,
                 seed: *seed,
             };

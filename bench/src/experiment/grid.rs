@@ -60,7 +60,7 @@ impl Cell {
             | Planning::Oracle
             | Planning::Aggregated(_) => false,
         };
-        let most = if is_compared && arm.measures == Measures::BOTH {
+        let most = if is_compared && arm.measures == Measures::EVERY {
             self.most_seeds
         } else {
             self.most_seeds.min(FEW_SEEDS)
@@ -176,7 +176,7 @@ impl Grid {
     pub fn quick(seeds: &[u64]) -> Self {
         let traffic = [Traffic::Phases { seconds: 300 }];
         let mut cells = cells(&traffic, &[MEASURED_APART], &[2, 30], FEW_SEEDS, |_| {
-            Arm::all_with(Measures::BOTH, WORKERS)
+            Arm::all_with(Measures::EVERY, WORKERS)
         });
         cells.retain(|cell| cell.fleet == Engine::Calibrated.fleet());
         Self {
@@ -250,7 +250,7 @@ fn study() -> Vec<Cell> {
     });
     let traffic: Vec<_> = runs.map(Traffic::Study).collect();
     cells(&traffic, &CLIENTS, &[30], FEWEST_SEEDS, |_| {
-        let measures = [Measures::NONE, Measures::BOTH];
+        let measures = [Measures::NONE, Measures::EVERY];
         measures
             .into_iter()
             .flat_map(|used| Arm::all_and_aggregated(used, WORKERS))
@@ -325,10 +325,10 @@ mod tests {
         };
         let arm = |planning, measures| Arm { planning, measures };
         let table = [
-            (0.8, arm(Planning::Controller, Measures::BOTH), true),
+            (0.8, arm(Planning::Controller, Measures::EVERY), true),
             (0.8, arm(Planning::Controller, Measures::NONE), false),
-            (0.8, arm(Planning::Oracle, Measures::BOTH), false),
-            (0.6, arm(Planning::Controller, Measures::BOTH), false),
+            (0.8, arm(Planning::Oracle, Measures::EVERY), false),
+            (0.6, arm(Planning::Controller, Measures::EVERY), false),
         ];
         for (load, arm, all) in table {
             assert!(cell(load).runs_with(&arm, FEW_SEEDS - 1));

@@ -186,6 +186,7 @@ fn arms(named: &[Planning], workers: u32) -> Result<Vec<Arm>, LiveError> {
             measures: Measures {
                 fresh_first: true,
                 migrate: false,
+                wait_for_decode: true,
             },
         }),
     };

@@ -16,7 +16,7 @@ fn shown(results: &Results) -> Vec<(String, Vec<(String, f64)>)> {
     cells
         .filter_map(|cell| {
             let contests = cell.contests.iter();
-            let best = contests.max_by_key(|contest| (contest.fresh_first, contest.migrate))?;
+            let best = contests.max_by_key(|contest| contest.measures)?;
             // What else the controller is tried as has no place and no colour of its own here.
             let arms = best
                 .arms
@@ -38,6 +38,6 @@ pub fn draw(results: &Results, path: &Path) -> Result<(), PlotError> {
         return Ok(());
     }
     let title =
-        "Simulated: requests within their targets at load 0.8, with fresh-first and migration";
+        "Simulated: requests within their targets at load 0.8, with all of the router's measures";
     plot::bars(title, "share of requests", &groups, path)
 }

@@ -34,9 +34,7 @@ impl fmt::Display for Report<'_> {
             for measures in Measures::ALL {
                 let contests: Vec<_> = results
                     .contests()
-                    .filter(|(cell, contest)| {
-                        cell.engine == engine && contest.measures() == measures
-                    })
+                    .filter(|(cell, contest)| cell.engine == engine && contest.measures == measures)
                     .collect();
                 if !contests.is_empty() {
                     write_tables(f, engine, measures, &contests)?;
@@ -205,10 +203,6 @@ fn write_sustained(f: &mut fmt::Formatter<'_>, sustained: &[Sustained]) -> fmt::
     }
     let mut table = TextTable::new(["engine, traffic, away", "measures", "arm", "load"]);
     for one in sustained {
-        let measures = Measures {
-            fresh_first: one.fresh_first,
-            migrate: one.migrate,
-        };
         let load = match (one.load, one.is_open) {
             (Some(load), true) => format!("{load} or more"),
             (Some(load), false) => format!("{load:.3}"),
@@ -216,7 +210,7 @@ fn write_sustained(f: &mut fmt::Formatter<'_>, sustained: &[Sustained]) -> fmt::
         };
         table.push([
             format!("{}, {}, {} s", one.engine, one.traffic, one.dark_s),
-            measures.name().to_owned(),
+            one.measures.name(),
             one.arm.clone(),
             load,
         ]);

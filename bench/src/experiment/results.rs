@@ -38,8 +38,8 @@ pub struct Sustained {
     pub engine: String,
     pub traffic: String,
     pub dark_s: u64,
-    pub fresh_first: bool,
-    pub migrate: bool,
+    #[serde(flatten)]
+    pub measures: Measures,
     pub arm: String,
     /// Between two loads in proportion; `None` where the lowest is too much already.
     pub load: Option<f64>,
@@ -65,8 +65,8 @@ pub struct CellResult {
 /// All arms with the same measures of the router.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Contest {
-    pub fresh_first: bool,
-    pub migrate: bool,
+    #[serde(flatten)]
+    pub measures: Measures,
     /// The fixed split that attains most over all seeds, which nobody knows in advance.
     pub best_fixed: String,
     pub arms: Vec<ArmResult>,
@@ -172,19 +172,11 @@ impl Contest {
             ArmResult::new(planning.name(), runs, &best_attained, oracle.as_deref())
         });
         Self {
-            fresh_first: measures.fresh_first,
-            migrate: measures.migrate,
+            measures,
             best_fixed: best.name(),
             over_best_fixed: Estimate::of_differences(&controlled, &best_attained),
             over_threshold: Estimate::of_differences(&controlled, &runs_of(Planning::Threshold)),
             arms: results.collect(),
-        }
-    }
-
-    pub const fn measures(&self) -> Measures {
-        Measures {
-            fresh_first: self.fresh_first,
-            migrate: self.migrate,
         }
     }
 

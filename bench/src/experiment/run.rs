@@ -193,7 +193,7 @@ fn timelines(
     let cell = &row.cell;
     let job = Job::new(std::slice::from_ref(cell), 0, *seed, capacities, store);
     let arms = cell.arms.iter().zip(&row.runs);
-    let arms = arms.filter(|(arm, _)| arm.measures == Measures::BOTH);
+    let arms = arms.filter(|(arm, _)| arm.measures == Measures::EVERY);
     arms.filter_map(|(arm, runs)| Some((arm, runs.first()?)))
         .map(|(arm, run)| {
             let schedule = run.schedule.as_ref();

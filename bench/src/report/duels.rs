@@ -2,7 +2,7 @@
 
 use super::arms::CONTROLLER;
 use crate::experiment::{
-    Results,
+    Measures, Results,
     results::{CellResult, Contest},
     statistics::Estimate,
 };
@@ -59,8 +59,8 @@ impl<'a> Duel<'a> {
         }
     }
 
-    pub fn has_both_measures(&self) -> bool {
-        self.contest.fresh_first && self.contest.migrate
+    pub fn has_every_measure(&self) -> bool {
+        self.contest.measures == Measures::EVERY
     }
 
     fn is_where(&self, other: &Self) -> bool {
@@ -74,7 +74,7 @@ impl<'a> Duel<'a> {
             } = duel.cell;
             (engine.clone(), traffic.clone(), load.to_bits(), *dark_s)
         };
-        self.contest.measures() == other.contest.measures() && place(self) == place(other)
+        self.contest.measures == other.contest.measures && place(self) == place(other)
     }
 
     /// In words; what the router did besides is said where that isn't all it can.
@@ -86,10 +86,10 @@ impl<'a> Duel<'a> {
             dark_s,
             ..
         } = self.cell;
-        let measures = if self.has_both_measures() {
+        let measures = if self.has_every_measure() {
             String::new()
         } else {
-            format!(", measures: {}", self.contest.measures().name())
+            format!(", measures: {}", self.contest.measures.name())
         };
         format!("{engine}, {traffic}, load {load}, {dark_s} s away{measures}")
     }
@@ -111,7 +111,7 @@ pub fn duels<'a>(parts: &'a [Results], rival: Rival<'_>) -> Vec<Duel<'a>> {
 /// The contest of a cell with all that the router can do besides, as far as it was run.
 pub fn with_most_measures(cell: &CellResult) -> Option<&Contest> {
     let contests = cell.contests.iter();
-    contests.max_by_key(|contest| (contest.fresh_first, contest.migrate))
+    contests.max_by_key(|contest| contest.measures)
 }
 
 /// How duels ended.

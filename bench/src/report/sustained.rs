@@ -31,7 +31,7 @@ impl<'a> Ladder<'a> {
         self.sustained.iter().find(|one| {
             (one.engine.as_str(), one.traffic.as_str(), one.dark_s)
                 == (self.engine, self.traffic, self.dark_s)
-                && (one.fresh_first, one.migrate) == (contest.fresh_first, contest.migrate)
+                && one.measures == contest.measures
                 && one.arm == arm
         })
     }
@@ -116,8 +116,7 @@ mod tests {
             engine: String::new(),
             traffic: String::new(),
             dark_s: 0,
-            fresh_first: true,
-            migrate: true,
+            measures: crate::experiment::Measures::EVERY,
             arm: String::new(),
             load,
             is_open,

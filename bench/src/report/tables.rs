@@ -41,7 +41,7 @@ pub fn rivals(parts: &[Results]) -> Option<Table> {
     let rows: Vec<_> = rivals
         .filter_map(|(name, rival)| {
             let mut duels = duels(parts, rival);
-            duels.retain(super::duels::Duel::has_both_measures);
+            duels.retain(super::duels::Duel::has_every_measure);
             let tally = Tally::of(&duels)?;
             Some(vec![
                 name.into(),
@@ -142,7 +142,7 @@ pub fn contests(results: &Results, measures: Measures) -> Vec<Table> {
     let tables = engines.into_iter().map(|engine| {
         let of_measures = results
             .contests()
-            .filter(|(_, contest)| contest.measures() == measures);
+            .filter(|(_, contest)| contest.measures == measures);
         let chosen: Vec<_> = of_measures
             .filter(|(cell, _)| cell.engine == engine)
             .collect();
@@ -288,7 +288,7 @@ pub fn close_look(cell: &CellResult, contest: &Contest) -> Table {
             cell.traffic,
             cell.load,
             cell.dark_s,
-            contest.measures().name()
+            contest.measures.name()
         ),
         heading: heading(&[
             "arm",

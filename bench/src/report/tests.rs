@@ -42,8 +42,7 @@ fn contest(arms: &[Attained]) -> Contest {
     let controller = attained("controller").unwrap_or(best);
     let threshold = attained("threshold").unwrap_or(best);
     Contest {
-        fresh_first: true,
-        migrate: true,
+        measures: crate::experiment::Measures::EVERY,
         best_fixed: "2P2D".to_owned(),
         arms: results.collect(),
         over_best_fixed: Estimate::of_differences(&controller, &best),

@@ -41,12 +41,12 @@ fn judged<'a>(all: &[Duel<'a>]) -> Vec<Duel<'a>> {
     let shifts = |duel: &Duel| duel.cell.phase_seconds.is_some();
     let any_shift = all.iter().any(shifts);
     let on_topic = |duel: &Duel| shifts(duel) || !any_shift;
-    let any_both = all
+    let any_every = all
         .iter()
-        .any(|duel| on_topic(duel) && duel.has_both_measures());
+        .any(|duel| on_topic(duel) && duel.has_every_measure());
     let chosen = all
         .iter()
-        .filter(|duel| on_topic(duel) && (duel.has_both_measures() || !any_both));
+        .filter(|duel| on_topic(duel) && (duel.has_every_measure() || !any_every));
     chosen.copied().collect()
 }
 

@@ -240,6 +240,7 @@ impl ScenarioFile {
             Planner::Controller => PlannerSettings::Controller(ControllerSettings {
                 dark,
                 queue_order: self.queue_order(),
+                wait_for_decode: self.waits_for_decode(),
                 ..ControllerSettings::default()
             }),
         };
@@ -248,6 +249,11 @@ impl ScenarioFile {
             guardrails: GuardrailSettings::default(),
             dark,
         }))
+    }
+
+    fn waits_for_decode(&self) -> bool {
+        let queue = self.routing.queue.as_ref();
+        queue.is_some_and(|queue| queue.decode_places)
     }
 
     fn queue_order(&self) -> QueueOrder {

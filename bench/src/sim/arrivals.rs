@@ -1,5 +1,6 @@
 //! Requests come, and are paired with workers.
 
+use policies::queue::{Claim, DecodePlaces, has_place};
 use policies::route::{Candidate, Draw, RouteRequest};
 use policies::time::Timestamp;
 use policies::worker::{Role, WorkerId};
@@ -105,13 +106,15 @@ impl World<'_> {
     }
 
     /// Pairs a request with workers and sends it; false where there is none for it now.
-    pub(super) fn dispatch(&mut self, request: usize) -> bool {
-        let Some((prefill, decode)) = self.pair() else {
+    pub(super) fn dispatch(&mut self, request: usize, claim: Claim) -> bool {
+        let Some((prefill, decode)) = self.pair(claim) else {
             return false;
         };
         let sent = &mut self.requests[request];
         (sent.prefill, sent.decode, sent.prefilling) = (prefill, decode, true);
+        sent.late = claim != Claim::Fresh;
         let job = sent.to_compute();
+        self.workers[decode].late += u32::from(sent.late);
         self.workers[prefill].in_flight += 1;
         self.workers[decode].in_flight += 1;
         self.workers[prefill].prefill.expect(&job);
@@ -122,14 +125,14 @@ impl World<'_> {
     }
 
     /// The workers of the next request; one for both where workers do both.
-    fn pair(&mut self) -> Option<(usize, usize)> {
+    fn pair(&mut self, claim: Claim) -> Option<(usize, usize)> {
         let role = self.prompt_role();
-        let prefill = self.pick(role, 1)?;
+        let prefill = self.pick(role, 1, claim)?;
         if role == Role::Regular {
             return Some((prefill, prefill));
         }
         let partners = self.serving(role).count();
-        Some((prefill, self.pick(Role::Decode, partners)?))
+        Some((prefill, self.pick(Role::Decode, partners, claim)?))
     }
 
     /// Whose workers compute prompts.
@@ -141,10 +144,10 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn pick(&mut self, role: Role, partners: usize) -> Option<usize> {
+    fn pick(&mut self, role: Role, partners: usize, claim: Claim) -> Option<usize> {
         self.candidates.clear();
         for (position, worker) in self.workers.iter().enumerate() {
-            if worker.serves(role) && self.has_room(worker, role) {
+            if worker.serves(role) && self.has_room(worker, role, claim) {
                 self.candidates.push(Candidate {
                     id: WorkerId(position as u64),
                     key: position as u64,
@@ -169,16 +172,42 @@ impl World<'_> {
         Some(self.candidates[picked].id.0 as usize)
     }
 
-    pub(super) fn has_room(&self, worker: &Worker, role: Role) -> bool {
+    fn has_room(&self, worker: &Worker, role: Role, claim: Claim) -> bool {
         match self.setup.dispatch {
             Dispatch::WhenThereIsRoom { pending_tokens, .. } if role != Role::Decode => {
                 worker.prefill.pending_tokens < pending_tokens
             }
             Dispatch::WhenThereIsRoom { decode_places, .. } => {
-                !decode_places || worker.in_flight < self.setup.model.decode.max_running
+                !decode_places || has_place(self.places(worker), claim)
             }
             Dispatch::AtOnce => true,
         }
+    }
+
+    fn places(&self, worker: &Worker) -> DecodePlaces {
+        DecodePlaces {
+            most: u64::from(self.setup.model.decode.max_running),
+            in_flight: u64::from(worker.in_flight),
+            late: u64::from(worker.late),
+        }
+    }
+
+    /// Whether a decode worker has a place for a request that is next by `claim`.
+    pub(super) fn has_decode_place(&self, claim: Claim) -> bool {
+        self.serving(Role::Decode)
+            .any(|worker| self.has_room(worker, Role::Decode, claim))
+    }
+
+    /// Whether requests wait because decode has no place for any.
+    pub(super) fn decode_is_full(&self) -> bool {
+        let waits = matches!(
+            self.setup.dispatch,
+            Dispatch::WhenThereIsRoom {
+                decode_places: true,
+                ..
+            }
+        );
+        waits && !self.queue.is_empty() && !self.has_decode_place(Claim::Fresh)
     }
 
     pub(super) fn serving(&self, role: Role) -> impl Iterator<Item = &Worker> {

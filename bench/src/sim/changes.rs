@@ -79,10 +79,9 @@ impl World<'_> {
     pub(super) fn resubmit(&mut self, request: usize) {
         let leaving = &mut self.requests[request];
         leaving.decoding = false;
-        let decode = leaving.decode;
         self.migrations += 1;
         self.wait(self.now, request);
-        self.leave(decode);
+        self.leave_decode(request);
     }
 
     /// A prompt that waits at a worker waits in the router again.
@@ -103,7 +102,7 @@ impl World<'_> {
         self.touched.push(decode);
         self.wait(since, request);
         self.leave_prefill(request);
-        self.leave(decode);
+        self.leave_decode(request);
     }
 
     pub(super) fn switch_if_empty(&mut self, position: usize) {
@@ -189,7 +188,7 @@ impl World<'_> {
             self.workers[prefill].prefill.cancel(request);
             self.touched.push(decode);
             self.leave_prefill(request);
-            self.leave(decode);
+            self.leave_decode(request);
             self.retries += 1;
             self.wait(arrived, request);
         }

@@ -23,6 +23,8 @@ pub(super) struct Watch {
     dark: Duration,
     lengths_known: bool,
     traffic: Traffic,
+    /// Requests that had become late when it last looked.
+    turned_late: u64,
 }
 
 impl Watch {
@@ -32,6 +34,7 @@ impl Watch {
             dark: control.dark,
             lengths_known: setup.lengths_known,
             traffic: Traffic::default(),
+            turned_late: 0,
         }
     }
 
@@ -68,7 +71,9 @@ impl World<'_> {
         let Some(mut watch) = self.watch.take() else {
             return;
         };
-        let seen = self.observation(std::mem::take(&mut watch.traffic));
+        let late = self.queue.turned_late();
+        let turned_late = late - std::mem::replace(&mut watch.turned_late, late);
+        let seen = self.observation(std::mem::take(&mut watch.traffic), turned_late);
         let plan = watch.planner.plan(self.now, &seen);
         if let Plan {
             action: Action::Move,
@@ -90,7 +95,7 @@ impl World<'_> {
         self.source.is_exhausted() && self.queue.is_empty() && idle
     }
 
-    fn observation(&self, mut traffic: Traffic) -> Observation {
+    fn observation(&self, mut traffic: Traffic, turned_late: u64) -> Observation {
         for worker in &self.workers {
             for (request, remaining) in worker.decode.running() {
                 let job = self.requests[request].job;
@@ -112,6 +117,8 @@ impl World<'_> {
                 decode: serving(Role::Decode),
             },
             traffic,
+            turned_late,
+            decode_full: self.decode_is_full(),
             queued_prompt_tokens: self.prompts.mean() * self.queue.len() as u64,
             loads: [Role::Prefill, Role::Decode]
                 .into_iter()

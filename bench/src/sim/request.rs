@@ -16,6 +16,8 @@ pub(super) struct Request {
     pub(super) waiting: Option<(Place, Timestamp)>,
     /// How long it has waited there before that.
     pub(super) waited: Duration,
+    /// Whether it was late when it got its place on a decode worker.
+    pub(super) late: bool,
     pub(super) prefill: usize,
     pub(super) decode: usize,
     /// Whether its place on the prefill worker is held.
@@ -38,6 +40,7 @@ impl Request {
             attempt: 0,
             waiting: None,
             waited: Duration::ZERO,
+            late: false,
             prefill: 0,
             decode: 0,
             prefilling: false,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use policies::queue::Place;
+use policies::queue::{Claim, Place};
 use policies::time::Timestamp;
 
 use super::Dispatch;
@@ -44,13 +44,15 @@ impl World<'_> {
                 Dispatch::AtOnce => Duration::ZERO,
                 Dispatch::WhenThereIsRoom { .. } => self.lead(),
             };
-            let Some((_, &request)) = self.queue.peek(self.now, lead) else {
+            let may_have_turn = self.has_decode_place(Claim::Owed);
+            let next = self.queue.peek(self.now, lead, || may_have_turn);
+            let Some((claim, request)) = next.map(|next| (next.claim, *next.request)) else {
                 return;
             };
-            if !self.dispatch(request) {
+            if !self.dispatch(request, claim) {
                 return;
             }
-            self.queue.pop(self.now, lead);
+            self.queue.pop(self.now);
             let dispatched = &mut self.requests[request];
             if let Some((_, since)) = dispatched.waiting.take() {
                 dispatched.waited += self.now.since(since);

@@ -169,11 +169,11 @@ impl World<'_> {
         let ended = &mut self.requests[request];
         ended.ended = Some((self.now, end));
         ended.decoding = false;
-        let (decode, job) = (ended.decode, ended.job);
+        let job = ended.job;
         if let Some(watch) = &mut self.watch {
             watch.ended(&job);
         }
-        self.leave(decode);
+        self.leave_decode(request);
         self.source.one_ended();
     }
 
@@ -185,7 +185,14 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn leave(&mut self, position: usize) {
+    pub(super) fn leave_decode(&mut self, request: usize) {
+        let leaving = &mut self.requests[request];
+        let (decode, late) = (leaving.decode, std::mem::take(&mut leaving.late));
+        self.workers[decode].late -= u32::from(late);
+        self.leave(decode);
+    }
+
+    fn leave(&mut self, position: usize) {
         self.workers[position].in_flight -= 1;
         self.switch_if_empty(position);
     }

@@ -20,6 +20,8 @@ pub(super) struct Worker {
     pub(super) absence: usize,
     pub(super) epoch: u32,
     pub(super) in_flight: u32,
+    /// Of those, the ones that were late when they came.
+    pub(super) late: u32,
     pub(super) prefill: PrefillSide,
     pub(super) decode: DecodeSide,
     /// Steps that it makes before the next chunk, where it does both.
@@ -39,6 +41,7 @@ impl Worker {
             absence: 0,
             epoch: 0,
             in_flight: 0,
+            late: 0,
             prefill: PrefillSide::new(warm),
             decode: DecodeSide::default(),
             steps_to_chunk: 0,

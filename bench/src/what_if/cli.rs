@@ -51,7 +51,7 @@ pub struct WhatIfArgs {
     /// Routing policy of both roles; those that look at prompts see empty ones
     #[arg(long, default_value_t = PolicyKind::PowerOfTwo)]
     policy: PolicyKind,
-    /// Hold requests in the router while prefill is busy, and take those first that can still meet their target
+    /// Hold requests in the router while prefill or decode is full, and take those first that can still meet their target
     #[arg(long)]
     fresh_first: bool,
     /// How long a worker is away when its role changes; one line of the answer for each
@@ -181,7 +181,7 @@ impl WhatIfArgs {
             Dispatch::WhenThereIsRoom {
                 order: QueueOrder::FreshFirst,
                 pending_tokens: PENDING_TOKENS,
-                decode_places: false,
+                decode_places: true,
             }
         } else {
             Dispatch::AtOnce

@@ -37,8 +37,9 @@ pub(super) struct ClassEstimate {
     fast: f64,
     prompts: Lengths,
     cached: Lengths,
-    /// Of answers that ended.
+    /// Of answers that ended, and how many have, ever.
     outputs: Lengths,
+    ended: f64,
     running: f64,
     generated: f64,
 }
@@ -68,6 +69,7 @@ impl ClassEstimate {
         self.prompts.add(seen.arrived, seen.prompt_tokens);
         self.cached.add(seen.arrived, seen.cached_tokens);
         self.outputs.add(seen.finished, seen.output_tokens);
+        self.ended += f64::from(seen.finished);
         self.running = f64::from(seen.running);
         self.generated = seen.generated_tokens as f64;
         self.observe_rate(interval.as_secs_f64(), f64::from(seen.arrived))
@@ -109,7 +111,9 @@ impl ClassEstimate {
     fn output(&self, others: Option<f64>) -> Option<f64> {
         let running = self.generated / self.running.max(1.0);
         let guess = others.unwrap_or(0.0).max(2.0 * running);
-        let known = self.outputs.count / (self.outputs.count + ENOUGH);
+        // By all that have ended and not by those that are remembered: a twentieth of others' answers, which may be ten times
+        // as long, would be half as much again for ever.
+        let known = 1.0 - 1.0 / (1.0 + (self.ended / ENOUGH).powi(2));
         let mean = known * self.outputs.mean() + (1.0 - known) * guess;
         let mean = mean.max(running);
         (mean > 0.0).then_some(mean)

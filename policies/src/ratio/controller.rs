@@ -44,6 +44,8 @@ pub struct ControllerSettings {
     pub drain: Drain,
     /// The order in which the router takes waiting requests: in the order of arrival a backlog makes all late.
     pub queue_order: QueueOrder,
+    /// Whether requests wait in the router for decode, too: then what decode has no room for makes only itself late.
+    pub wait_for_decode: bool,
 }
 
 impl Default for ControllerSettings {
@@ -51,12 +53,13 @@ impl Default for ControllerSettings {
         Self {
             regime: Duration::from_secs(300),
             margin_seconds: 5.0,
-            margin_share: 0.25,
-            doubt: 1.5,
+            margin_share: 0.1,
+            doubt: 1.0,
             agreement: 2,
             dark: Duration::from_secs(30),
             drain: Drain::default(),
             queue_order: QueueOrder::default(),
+            wait_for_decode: false,
         }
     }
 }
@@ -131,7 +134,10 @@ impl Controller {
             .split
             .without(Role::Decode)
             .is_some_and(|split| likely.need.utilisation(split).decode < SPARE);
-        let held_up = seen.moving || behind.decode > 0.0 || !to_spare;
+        // What is late already waits for its turn behind those that come: while none of these is late, nothing is short.
+        let in_time = self.settings.queue_order == QueueOrder::FreshFirst && seen.turned_late == 0;
+        let held_up =
+            seen.moving || seen.decode_full || in_time || behind.decode > 0.0 || !to_spare;
         self.standing
             .observe(now, seen.split.prefill, behind.prefill, held_up);
     }
@@ -171,13 +177,45 @@ impl Controller {
                 ..stream
             })
             .collect();
+        let running = Running::of(&streams);
+        let answer_seconds = running.output_tokens * self.itl_seconds;
+        let mut need = Need::of(&self.model, self.itl_seconds, streams.iter().copied());
+        if self.settings.wait_for_decode {
+            need.decode *= 1.0 + self.prefill_seconds() / answer_seconds.max(f64::MIN_POSITIVE);
+        }
         Mix {
             requests_per_second: streams
                 .iter()
                 .map(|stream| stream.requests_per_second)
                 .sum(),
-            need: Need::of(&self.model, self.itl_seconds, streams.into_iter()),
+            answer_seconds,
+            slow_when_full: self.is_slow_when_full(&running),
+            need,
         }
+    }
+
+    /// How long a request holds its place on a decode worker before it decodes: while its prefill worker computes a batch
+    /// and the one that is ready before it.
+    fn prefill_seconds(&self) -> f64 {
+        let prefill = &self.model.prefill;
+        prefill.batch_seconds(2 * u64::from(prefill.max_batch_tokens))
+    }
+
+    /// Whether a decode worker takes longer than the target for a step with as many sequences as it runs at most.
+    fn is_slow_when_full(&self, running: &Running) -> bool {
+        let decode = &self.model.decode;
+        let most = f64::from(decode.max_running);
+        let fits = most * running.kv_tokens <= decode.kv_pool_tokens as f64;
+        let step = decode.step_seconds(decode.max_running, (most * running.kv_tokens) as u64);
+        fits && step > self.itl_seconds * SLOWER
+    }
+
+    /// Workers' worth of places on decode workers that others hold than those of `mix`.
+    fn held(&self, seen: &Observation, mix: Mix) -> f64 {
+        let most = f64::from(self.model.decode.max_running.max(1));
+        let sequences = seen.loads.iter().map(|load| load.running + load.waiting);
+        let of_mix = mix.need.decode.min(f64::from(seen.split.decode));
+        (f64::from(sequences.sum::<u32>()) / most - of_mix).max(0.0)
     }
 
     /// The move that pays, if any does.
@@ -189,6 +227,8 @@ impl Controller {
             lasting: self.regimes.mean_seconds(),
             price: self.price(seen),
             order: self.settings.queue_order,
+            wait_for_decode: self.settings.wait_for_decode,
+            held: self.held(seen, mix),
             behind: self.behind(seen),
         };
         let best = outlook.best_move(seen.split)?;
@@ -230,7 +270,12 @@ impl Controller {
     /// What each role has in hand beyond what it serves in time, in seconds of a worker.
     fn behind(&self, seen: &Observation) -> Need {
         let prompts = seen.loads.iter().map(|load| load.pending_prompt_tokens);
-        let prompts = prompts.sum::<u64>() + seen.queued_prompt_tokens;
+        let queued = if seen.decode_full {
+            0
+        } else {
+            seen.queued_prompt_tokens
+        };
+        let prompts = prompts.sum::<u64>() + queued;
         let (mut sequences, mut kv_tokens) = (0.0, 0.0);
         for load in &seen.loads {
             sequences += f64::from(load.running + load.waiting);
@@ -262,6 +307,35 @@ impl Controller {
         streams
             .map(|stream| stream.output_tokens)
             .fold(0.0, f64::max)
+    }
+}
+
+/// A full decode worker's step may be this much longer than the target before all that it runs are counted late: a model is
+/// no better than that.
+const SLOWER: f64 = 1.04;
+
+/// What decode runs at a moment, in the mean of its sequences: those with long answers are there for longer.
+struct Running {
+    output_tokens: f64,
+    kv_tokens: f64,
+}
+
+impl Running {
+    fn of(streams: &[Stream]) -> Self {
+        let mut found = Self {
+            output_tokens: 0.0,
+            kv_tokens: 0.0,
+        };
+        let mut all = f64::MIN_POSITIVE;
+        for stream in streams {
+            let running = stream.requests_per_second * stream.output_tokens;
+            found.output_tokens += running * stream.output_tokens;
+            found.kv_tokens += running * (stream.prompt_tokens + stream.output_tokens / 2.0);
+            all += running;
+        }
+        found.output_tokens /= all;
+        found.kv_tokens /= all;
+        found
     }
 }
 

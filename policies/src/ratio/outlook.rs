@@ -19,14 +19,23 @@ use super::need::Need;
 pub(super) struct Mix {
     pub(super) need: Need,
     pub(super) requests_per_second: f64,
+    /// How long those are answered that decode runs at a moment, from their first token to their last, in the mean.
+    pub(super) answer_seconds: f64,
+    /// Whether a decode worker that runs as many as it can is too slow for the time between tokens.
+    pub(super) slow_when_full: bool,
 }
 
 /// From this load on requests begin to miss their targets: bursts no longer fit.
 pub(super) const KNEE: f64 = 0.92;
 
-/// Decode shares its time among all that it has: from the knee on all of them slow down together, and a little beyond
-/// full nobody keeps the time between tokens.
+/// Decode shares its time among all that it has: the fuller it is the more often chance fills it, and then all of them slow
+/// down together and those behind them wait. A little beyond full nobody is in time.
+const SLOWING: f64 = 0.7;
 const ALL_SLOW: f64 = 1.04;
+
+/// Where requests wait for decode, from this load on its places run out by chance: they are held for longer than prefill's,
+/// and late requests hold some.
+const PLACES_KNEE: f64 = 0.85;
 
 /// A queue in the order of arrival makes all late once it takes longer than this: what is left of the usual target of
 /// two seconds beside the prefill itself.
@@ -35,6 +44,13 @@ pub(super) const LATE_SECONDS: f64 = 1.5;
 /// While decode works off what it is behind with, it has room for new requests only where old ones end. So much of what
 /// comes meanwhile waits before its prefill.
 const BLOCKED: f64 = 0.5;
+
+/// Where requests wait for decode, those that are taken while places come free have waited as long as they may: so many
+/// times as many are late as have no place.
+const RAMP: f64 = 2.0;
+
+/// Points of time at which what changes meanwhile is looked at.
+const SAMPLES: u32 = 8;
 
 /// Until a new mix is seen for what it is.
 const REACTION_SECONDS: f64 = 8.0;
@@ -53,7 +69,7 @@ const UNKNOWN: f64 = 0.5;
 impl Mix {
     fn decode_missed(&self, split: Split) -> f64 {
         let load = self.need.utilisation(split).decode;
-        ((load - KNEE) / (ALL_SLOW - KNEE)).clamp(0.0, 1.0)
+        ((load - SLOWING) / (ALL_SLOW - SLOWING)).clamp(0.0, 1.0)
     }
 
     /// Moves a part of the way to another.
@@ -62,6 +78,7 @@ impl Mix {
             (&mut self.need.prefill, other.need.prefill),
             (&mut self.need.decode, other.need.decode),
             (&mut self.requests_per_second, other.requests_per_second),
+            (&mut self.answer_seconds, other.answer_seconds),
         ] {
             *value += part * (other - *value);
         }
@@ -98,6 +115,10 @@ pub(super) struct Outlook {
     pub(super) lasting: f64,
     pub(super) price: Price,
     pub(super) order: QueueOrder,
+    /// Whether that queue is decode's, too.
+    pub(super) wait_for_decode: bool,
+    /// Workers' worth of places that answers of another mix hold.
+    pub(super) held: f64,
     /// Seconds of a worker's time that each role is behind with.
     pub(super) behind: Need,
 }
@@ -150,6 +171,7 @@ impl Outlook {
             outlook: self,
             split,
             behind: self.behind,
+            held: self.held(split),
             missed: 0.0,
         };
         course.stretch(&self.now, target, self.remaining, 0.0);
@@ -163,6 +185,17 @@ impl Outlook {
             course.missed += UNKNOWN * back.sum::<f64>() * self.now.requests_per_second;
         }
         course.missed
+    }
+}
+
+impl Outlook {
+    /// By what decode runs now.
+    fn held(&self, split: Split) -> Held {
+        let before = self.other.as_ref().unwrap_or(&self.now);
+        Held {
+            workers: self.held,
+            ..Held::by(before, split)
+        }
     }
 }
 
@@ -195,12 +228,42 @@ struct Course<'a> {
     outlook: &'a Outlook,
     split: Split,
     behind: Need,
+    held: Held,
     missed: f64,
+}
+
+/// Places on decode workers that answers of the mix before hold, until they end one by one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    /// Workers' worth of them.
+    workers: f64,
+    /// Of that, what becomes free in a second.
+    freed: f64,
+}
+
+impl Held {
+    /// By a mix that `split` has served for long.
+    fn by(mix: &Mix, split: Split) -> Self {
+        let workers = mix.need.decode.min(f64::from(split.decode));
+        Self {
+            workers,
+            freed: workers / mix.answer_seconds.max(f64::MIN_POSITIVE),
+        }
+    }
+
+    fn after(self, seconds: f64) -> f64 {
+        (self.workers - self.freed * seconds).max(0.0)
+    }
 }
 
 impl Course<'_> {
     /// `seconds` of `mix`, in which the fleet goes to `target` after `reaction`.
     fn stretch(&mut self, mix: &Mix, target: Split, seconds: f64, reaction: f64) {
+        self.go(mix, target, seconds, reaction);
+        self.held = Held::by(mix, self.split);
+    }
+
+    fn go(&mut self, mix: &Mix, target: Split, seconds: f64, reaction: f64) {
         let mut left = seconds;
         let mut pause = reaction;
         for (donor, after) in steps(self.split, target) {
@@ -261,6 +324,9 @@ impl Course<'_> {
     }
 
     fn decode_missed(&mut self, mix: &Mix, split: Split, seconds: f64) -> f64 {
+        if self.outlook.wait_for_decode && self.outlook.order == QueueOrder::FreshFirst {
+            return self.without_place(mix, split, seconds);
+        }
         let before = self.behind.decode;
         let growth = mix.need.decode - f64::from(split.decode);
         self.behind.decode = (before + growth * seconds).max(0.0);
@@ -270,6 +336,29 @@ impl Course<'_> {
             late + (1.0 - late) * mix.decode_missed(split)
         } else {
             mix.decode_missed(split)
+        }
+    }
+}
+
+impl Course<'_> {
+    /// The share of those that come that get no place on a decode worker in time: what doesn't fit, and what has to wait
+    /// until answers of the mix before have ended.
+    fn without_place(&mut self, mix: &Mix, split: Split, seconds: f64) -> f64 {
+        let need = mix.need.decode / PLACES_KNEE;
+        let too_much = (1.0 - f64::from(split.decode) / need).max(0.0);
+        let step = seconds / f64::from(SAMPLES);
+        let at = |sample: u32| {
+            let held = self.held.after(step * (f64::from(sample) + 0.5));
+            let free = (f64::from(split.decode) - held).max(0.0);
+            let meanwhile = RAMP * (1.0 - free / need - too_much).max(0.0);
+            (too_much + meanwhile).min(1.0)
+        };
+        let missed = (0..SAMPLES).map(at).sum::<f64>() / f64::from(SAMPLES);
+        self.held.workers = self.held.after(seconds);
+        if mix.slow_when_full {
+            missed.max(mix.decode_missed(split))
+        } else {
+            missed
         }
     }
 }

@@ -114,6 +114,8 @@ mod tests {
         Mix {
             need: Need { prefill, decode },
             requests_per_second: 10.0,
+            answer_seconds: 10.0,
+            slow_when_full: false,
         }
     }
 

@@ -78,7 +78,12 @@ impl Threshold {
     /// Shares of the target that a role's workers are at: the least and the most, where each has `share` of its load.
     fn range(&self, role: Role, seen: &Observation, share: f64) -> (f64, f64) {
         let workers = seen.loads.iter().filter(|load| load.role == role);
-        let queued = seen.queued_prompt_tokens as f64 / f64::from(seen.split.prefill.max(1));
+        let queued = if seen.decode_full {
+            0
+        } else {
+            seen.queued_prompt_tokens
+        };
+        let queued = queued as f64 / f64::from(seen.split.prefill.max(1));
         let shares = workers.map(|load| match role {
             Role::Decode => self.itl(load, share) / self.settings.itl_seconds,
             Role::Prefill | Role::Regular => {
@@ -91,6 +96,9 @@ impl Threshold {
     }
 
     fn is_short(&self, role: Role, seen: &Observation) -> bool {
+        if role == Role::Decode && seen.decode_full {
+            return true;
+        }
         let (least, _) = self.range(role, seen, 1.0);
         least > 1.0 && least.is_finite() || least.is_infinite() && seen.split.of(role) > 0
     }

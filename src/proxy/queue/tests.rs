@@ -8,7 +8,7 @@ use policies::lifecycle::WorkerEvent;
 use policies::model::WorkerModel;
 use policies::queue::QueueOrder;
 use policies::worker::WorkerId;
-use prometheus::IntGauge;
+use prometheus::{IntCounter, IntGauge};
 use proptest::prelude::*;
 use tokio::task::LocalSet;
 
@@ -47,7 +47,11 @@ impl Bench {
             ..config.queue
         };
         let gauge = |name| IntGauge::new(name, "Something that waits").unwrap();
-        let queued = Queued::new(gauge("requests"), gauge("tokens"));
+        let queued = Queued::new(
+            gauge("requests"),
+            gauge("tokens"),
+            IntCounter::new("late", "Those that are late").unwrap(),
+        );
         let room = WaitingRoom::new(&settings, queued.clone());
         let model = WorkerModel::default().prefill;
         let queue = PrefillQueue::new(&settings, &config.slo, model, room).unwrap();
@@ -100,7 +104,7 @@ impl Bench {
         };
         let ticket = self
             .queue
-            .dispatch(&wanting, |bound| self.take(bound, tokens))
+            .dispatch(&wanting, |room| self.take(room.prompts, tokens))
             .await?;
         let mut turn = self.queue.turn(ticket.worker(), tokens);
         self.dispatched.borrow_mut().push(number);

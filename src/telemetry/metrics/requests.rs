@@ -56,6 +56,7 @@ pub struct RequestFamilies {
     in_flight: IntGaugeVec,
     queued: IntGauge,
     queued_prompt_tokens: IntGauge,
+    queued_late: IntCounter,
     queue_wait: Histogram,
     total: HistogramVec,
     prompt_tokens: HistogramVec,
@@ -151,6 +152,13 @@ impl RequestFamilies {
                     &[],
                 )
                 .with_label_values::<&str>(&[]),
+            queued_late: make
+                .counter(
+                    "adaptive_router_queued_late_total",
+                    "Inference requests that could no longer have their first token in time while they waited for a prefill worker with room",
+                    &[],
+                )
+                .with_label_values::<&str>(&[]),
             queue_wait: make
                 .histogram(
                     "adaptive_router_queue_wait_seconds",
@@ -227,7 +235,8 @@ impl RequestFamilies {
 
     /// What waits, to be kept up to date by those who make requests wait.
     pub fn queued(&self) -> Queued {
-        Queued::new(self.queued.clone(), self.queued_prompt_tokens.clone())
+        let late = self.queued_late.clone();
+        Queued::new(self.queued.clone(), self.queued_prompt_tokens.clone(), late)
     }
 
     pub fn model_label(&self, model: Option<&str>) -> Arc<str> {

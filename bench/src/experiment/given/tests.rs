@@ -59,7 +59,7 @@ fn a_scenario_is_a_cell_for_each_time_away_with_all_arms_of_its_fleet() {
     assert_eq!(cell.arms.len(), 4 * 9 + 5);
     let arm = Arm {
         planning: Planning::Controller,
-        measures: Measures::BOTH,
+        measures: Measures::EVERY,
     };
     let setup = arm.setup(&cell.fleet, cell.dark, 1);
     assert_eq!((setup.prefill, setup.decode, setup.warm), (4, 4, false));

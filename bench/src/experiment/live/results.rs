@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Demand, LivePlan, figures::Figures, play::Played, scene::Scene};
+use crate::experiment::Measures;
 use crate::experiment::arms::SLO;
 
 /// Live and simulated attainment agree up to so much.
@@ -30,8 +31,8 @@ pub struct LiveResults {
     /// How long a worker was away in the simulator when its role was changed, after its drain.
     pub away_s: f64,
     /// What the router did besides, in all arms.
-    pub fresh_first: bool,
-    pub migrate: bool,
+    #[serde(flatten)]
+    pub measures: Measures,
     pub arms: Vec<Live>,
 }
 
@@ -143,8 +144,10 @@ impl LiveResults {
             slo_ttft_s: SLO.ttft.as_secs_f64(),
             slo_itl_s: SLO.itl.as_secs_f64(),
             away_s: away.as_secs_f64() / scene.scale,
-            fresh_first: true,
-            migrate: false,
+            measures: Measures {
+                migrate: false,
+                ..Measures::EVERY
+            },
             arms,
         }
     }

@@ -154,6 +154,10 @@ impl Scene {
         if !arm.measures.fresh_first {
             flags.push("--prefill-queue-tokens=0".to_owned());
         }
+        flags.push(format!(
+            "--wait-for-decode={}",
+            arm.measures.wait_for_decode
+        ));
         flags.into_iter().map(OsString::from).collect()
     }
 
@@ -183,6 +187,7 @@ impl Scene {
             PlannerSettings::Controller(usual) => PlannerSettings::Controller(ControllerSettings {
                 drain: usual.drain,
                 queue_order: usual.queue_order,
+                wait_for_decode: usual.wait_for_decode,
                 ..self.controller(dark)
             }),
         };

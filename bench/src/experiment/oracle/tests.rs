@@ -14,7 +14,7 @@ use crate::{
 fn arm(planning: Planning) -> Arm {
     Arm {
         planning,
-        measures: Measures::BOTH,
+        measures: Measures::EVERY,
     }
 }
 

@@ -32,7 +32,7 @@ fn curve(cells: &[CellResult], of: &CellResult, contest: &Contest, arm: &str) ->
     let mut curve: Vec<_> = same
         .filter_map(|cell| {
             let mut contests = cell.contests.iter();
-            let same = contests.find(|other| other.measures() == contest.measures())?;
+            let same = contests.find(|other| other.measures == contest.measures)?;
             Some((cell.load, same.arm(arm)?.attainment.mean))
         })
         .collect();
@@ -46,8 +46,7 @@ fn sustained(cell: &CellResult, contest: &Contest, arm: &str, curve: &[(f64, f64
         engine: cell.engine.clone(),
         traffic: cell.traffic.clone(),
         dark_s: cell.dark_s,
-        fresh_first: contest.fresh_first,
-        migrate: contest.migrate,
+        measures: contest.measures,
         arm: arm.to_owned(),
         load,
         is_open,

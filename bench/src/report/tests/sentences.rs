@@ -89,7 +89,7 @@ fn shifting_traffic_with_all_measures_decides_and_the_worst_is_looked_for_everyw
     steady.cells.remove(0);
     steady.cells[0].phase_seconds = None;
     steady.cells[0].traffic = "steady".to_owned();
-    steady.cells[0].contests[0].migrate = false;
+    steady.cells[0].contests[0].measures.migrate = false;
     let sentences = verdict(&[shifting, steady.clone()]);
     assert!(sentences[0].contains("in 1 of 1 cell,"), "{}", sentences[0]);
     let worst = "(calibrated, steady, load 0.8, 90 s away, measures: fresh-first)";
