@@ -27,6 +27,6 @@ mod waiting_room;
 
 pub use admission::Admission;
 pub use handler::{Proxy, not_found, routes};
-pub use pick::Policies;
+pub use pick::{Picked, Picker, Policies, Tried};
 pub use queue::PrefillQueue;
 pub use waiting_room::WaitingRoom;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use prometheus::IntGauge;
 use rustls::ServerConfig;
@@ -130,27 +130,41 @@ impl Drop for Open {
 }
 
 /// One connection, to its end.
-async fn connection(
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
-) {
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, watcher: Watcher) {
     // Without it a token waits up to 40 ms for the client's acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    match tls {
+    let ended = match tls {
         None => http(stream, router, watcher).await,
-        Some(acceptor) => match tokio::time::timeout(HEAD_LIMIT, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => http(stream, router, watcher).await,
-            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => tracing::debug!("TLS handshake took too long"),
-        },
+        // A box of its own, so that plain connections have no place for what TLS needs.
+        Some(acceptor) => Box::pin(tls_http(acceptor, stream, router, watcher)).await,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
     }
 }
 
-async fn http<S>(stream: S, router: Router, watcher: hyper_util::server::graceful::Watcher)
+async fn tls_http(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    router: Router,
+    watcher: Watcher,
+) -> hyper::Result<()> {
+    match tokio::time::timeout(HEAD_LIMIT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => return http(stream, router, watcher).await,
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake took too long"),
+    }
+    Ok(())
+}
+
+/// Not an async function: it would keep the connection twice, as an argument and as what is awaited.
+fn http<S>(
+    stream: S,
+    router: Router,
+    watcher: Watcher,
+) -> impl Future<Output = hyper::Result<()>> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -158,9 +172,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "a connection ended early");
-    }
+    watcher.watch(connection)
 }
 
 /// Binds, with an error that says what to do.
@@ -200,3 +212,19 @@ impl std::fmt::Display for BindError {
 }
 
 impl std::error::Error for BindError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_without_tls_has_no_place_for_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let graceful = GracefulShutdown::new();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let task = connection(stream, None, Router::new(), graceful.watcher());
+        let size = size_of_val(&task);
+        assert!(size <= 2048, "{size} bytes for each connection");
+    }
+}

@@ -7,6 +7,7 @@ mod body;
 mod client;
 mod connection;
 mod error;
+mod http1;
 mod pool;
 mod segments;
 

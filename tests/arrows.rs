@@ -124,10 +124,11 @@ fn only_upstream_names_the_http_client() {
     let upstream = sources_of("upstream");
     let mut others = rust_files(&root().join("src"));
     others.retain(|path| !upstream.contains(path));
-    for client in ["reqwest", "hyper::client", "hyper_util::client"] {
+    for client in ["reqwest", "httparse", "hyper_util::client"] {
         assert_eq!(files_naming(&others, &[client]), NOTHING);
         assert_ne!(files_naming(&upstream, &[client]), NOTHING);
     }
+    assert_eq!(files_naming(&others, &["hyper::client"]), NOTHING);
 }
 
 #[test]

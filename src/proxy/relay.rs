@@ -31,8 +31,8 @@ use crate::telemetry::trace::LegTrace;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::workers::{Ticket, Worker};
 
-/// Bytes of a stream that go out in one chunk where they came at once: a full read of hyper's first buffer, twice. A
-/// client sees nothing later for it, because nothing is waited for.
+/// Bytes of a stream that go out in one chunk where they came at once: one full read from a worker. A client sees nothing
+/// later for it, because nothing is waited for.
 const BATCH: usize = 16 * 1024;
 
 /// What is relayed.

@@ -1,68 +1,274 @@
 //! One connection to a worker, driven by whoever waits for its answer.
 //!
-//! hyper's client wants its connection polled beside the answer. With a task for each connection every piece of a
-//! stream passes from task to task, with a wake-up each way, and pieces that came in one read go out one by one. Here
-//! the request's own task polls the connection: it gets all that a read brought, and dropping it closes the socket.
+//! No task of its own and no buffer of its own: a read goes to the stack and leaves it as one piece of exactly its
+//! size, so a stream that is silent holds no memory for what may come, and all that a read brought is passed on at once.
+//! Dropping it closes the socket.
 
-use std::pin::{Pin, pin};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
+use bytes::{Buf as _, Bytes};
+use http::Response;
+use smallvec::SmallVec;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::segments::Segments;
+use super::client::UpstreamRequest;
+use super::http1::{self, Framing, Head};
 
-type Io = TokioIo<TcpStream>;
+/// Bytes of one read. Tokens come in hundreds of bytes; a stream that comes faster is read in pieces of this.
+const READ: usize = 16 * 1024;
 
-pub(super) struct Connection {
-    /// Of the worker, `host:port`.
-    pub authority: Arc<str>,
-    sender: http1::SendRequest<Segments>,
-    /// `None` once the connection has ended.
-    driver: Option<Pin<Box<http1::Connection<Io, Segments>>>>,
+const CLOSED: &str = "the worker closed the connection";
+
+/// A request as it stands on the wire, and how much of it has gone out.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// Its head, then its body; without what was written.
+    pieces: SmallVec<[Bytes; 3]>,
+    begun: bool,
+    given_up: bool,
 }
 
-impl Connection {
-    pub async fn over(io: Io, authority: Arc<str>) -> hyper::Result<Self> {
-        let (sender, driver) = http1::handshake(io).await?;
-        Ok(Self {
-            authority,
-            sender,
-            driver: Some(Box::pin(driver)),
-        })
-    }
-
-    /// Reads and writes what can be; errors reach the request or the body that is under way.
-    pub fn drive(&mut self, context: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver
-            && driver.as_mut().poll(context).is_ready()
-        {
-            self.driver = None;
+impl Outgoing {
+    pub fn new(request: UpstreamRequest) -> Self {
+        let UpstreamRequest {
+            method,
+            url,
+            headers,
+            body,
+        } = request;
+        let head = http1::write_request(&method, &url, &headers, body.len());
+        let mut pieces = SmallVec::from_elem(Bytes::from(head), 1);
+        pieces.extend(body.into_pieces());
+        Self {
+            pieces,
+            begun: false,
+            given_up: false,
         }
     }
 
-    /// Whether the connection is open and has nothing to do, as far as is known without asking the worker.
-    pub fn is_idle(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        self.driver.is_some() && self.sender.is_ready()
+    /// Whether a worker may have seen some of it.
+    pub const fn is_begun(&self) -> bool {
+        self.begun
     }
 
-    /// Sends and waits for the response head. An error has the request with it where none of it was sent.
-    pub async fn send(
-        mut self,
-        request: Request<Segments>,
-    ) -> Result<(Response<Incoming>, Self), TrySendError<Request<Segments>>> {
-        let response = self.sender.try_send_request(request);
-        let mut response = pin!(response);
-        let response = std::future::poll_fn(|context| -> Poll<_> {
-            self.drive(context);
-            response.as_mut().poll(context)
-        })
-        .await?;
-        Ok((response, self))
+    /// Whether nothing is left to write.
+    pub fn is_over(&self) -> bool {
+        self.pieces.is_empty()
     }
+
+    pub fn is_written(&self) -> bool {
+        self.is_over() && !self.given_up
+    }
+
+    /// The worker takes no more of it.
+    fn give_up(&mut self) {
+        self.pieces.clear();
+        self.given_up = true;
+    }
+
+    fn written(&mut self, mut bytes: usize) {
+        self.begun = true;
+        let whole = self.pieces.iter().position(|piece| {
+            let goes_on = bytes < piece.len();
+            bytes -= if goes_on { 0 } else { piece.len() };
+            goes_on
+        });
+        self.pieces.drain(..whole.unwrap_or(self.pieces.len()));
+        if let Some(first) = self.pieces.first_mut() {
+            first.advance(bytes);
+        }
+    }
+}
+
+/// What a read found.
+pub(super) enum Read {
+    /// The body's next bytes; never none.
+    Data(Bytes),
+    /// The answer is over. `clean`: nothing stands behind it, so that the connection can be used again.
+    End { last: Bytes, clean: bool },
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Of the worker, `host:port`.
+    pub authority: Arc<str>,
+    stream: TcpStream,
+}
+
+/// An answer that has begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub head: Response<()>,
+    pub framing: Framing,
+    /// Of the body, what came with the head.
+    pub start: Bytes,
+    /// Whether the connection can be used again after it.
+    pub reusable: bool,
+}
+
+impl Connection {
+    pub const fn over(stream: TcpStream, authority: Arc<str>) -> Self {
+        Self { authority, stream }
+    }
+
+    /// Whether the worker has said nothing since its last answer, neither bytes nor that it closes, as far as is known
+    /// without asking.
+    pub fn is_idle(&self) -> bool {
+        let said = self.stream.try_read(&mut [0]);
+        said.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Sends and waits for the answer's head. After an error `request` says whether anything of it went out.
+    pub async fn send(&mut self, request: &mut Outgoing) -> Result<Begun, String> {
+        // Of a head that comes in more than one read.
+        let mut received = Vec::new();
+        std::future::poll_fn(|context| self.poll_send(request, &mut received, context)).await
+    }
+
+    fn poll_send(
+        &mut self,
+        request: &mut Outgoing,
+        received: &mut Vec<u8>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Begun, String>> {
+        loop {
+            // First, so that a connection which the worker has closed is seen before anything is written; and a worker
+            // may answer before it has read all.
+            if let Poll::Ready(begun) = self.poll_head(received, context) {
+                let written = request.is_written();
+                return Poll::Ready(begun.map(|begun| Begun {
+                    reusable: begun.reusable && written,
+                    ..begun
+                }));
+            }
+            if request.is_over() {
+                return Poll::Pending;
+            }
+            match ready!(self.poll_write(request, context)) {
+                Ok(()) => return Poll::Pending,
+                Err(error) if !request.is_begun() => return Poll::Ready(Err(error.to_string())),
+                // The worker may have said why: that is read next, and else that it closed.
+                Err(_) => request.give_up(),
+            }
+        }
+    }
+
+    /// Writes what is left of a request.
+    pub fn poll_write(
+        &mut self,
+        request: &mut Outgoing,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !request.is_over() {
+            let slices: SmallVec<[IoSlice<'_>; 3]> = request
+                .pieces
+                .iter()
+                .map(|piece| IoSlice::new(piece))
+                .collect();
+            let stream = Pin::new(&mut self.stream);
+            let written = ready!(stream.poll_write_vectored(context, &slices))?;
+            drop(slices);
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            request.written(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_head(
+        &mut self,
+        received: &mut Vec<u8>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Begun, String>> {
+        loop {
+            let mut memory = [const { MaybeUninit::uninit() }; READ];
+            let mut read = ReadBuf::uninit(&mut memory);
+            let stream = Pin::new(&mut self.stream);
+            if let Err(error) = ready!(stream.poll_read(context, &mut read)) {
+                return Poll::Ready(Err(error.to_string()));
+            }
+            if read.filled().is_empty() {
+                return Poll::Ready(Err(CLOSED.to_owned()));
+            }
+            // As a rule the head comes in one read, and is taken from there.
+            let begun = if received.is_empty() {
+                begin(read.filled_mut())
+            } else {
+                received.extend_from_slice(read.filled());
+                begin(received)
+            };
+            match begun {
+                Ok(None) if received.is_empty() => received.extend_from_slice(read.filled()),
+                Ok(None) => {}
+                Ok(Some(begun)) => return Poll::Ready(Ok(begun)),
+                Err(malformed) => return Poll::Ready(Err(malformed.to_string())),
+            }
+        }
+    }
+
+    /// Reads the next of a body that isn't done.
+    pub fn poll_data(
+        &mut self,
+        framing: &mut Framing,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Read, String>> {
+        loop {
+            let mut memory = [const { MaybeUninit::uninit() }; READ];
+            let mut read = ReadBuf::uninit(&mut memory);
+            let stream = Pin::new(&mut self.stream);
+            if let Err(error) = ready!(stream.poll_read(context, &mut read)) {
+                return Poll::Ready(Err(error.to_string()));
+            }
+            let bytes = read.filled_mut();
+            if bytes.is_empty() {
+                return Poll::Ready(match framing {
+                    Framing::UntilClose => Ok(Read::End {
+                        last: Bytes::new(),
+                        clean: false,
+                    }),
+                    Framing::Length(_) | Framing::Chunked(_) => Err(CLOSED.to_owned()),
+                });
+            }
+            let decoded = match framing.decode(bytes) {
+                Ok(decoded) => decoded,
+                Err(malformed) => return Poll::Ready(Err(malformed.to_string())),
+            };
+            let data = Bytes::copy_from_slice(&bytes[..decoded.data]);
+            if framing.is_done() {
+                let clean = decoded.taken == bytes.len();
+                return Poll::Ready(Ok(Read::End { last: data, clean }));
+            }
+            if !data.is_empty() {
+                return Poll::Ready(Ok(Read::Data(data)));
+            }
+        }
+    }
+}
+
+/// The answer that begins with `bytes`, once its head is whole.
+fn begin(bytes: &mut [u8]) -> Result<Option<Begun>, http1::Malformed> {
+    let Some(head) = Head::parse(bytes)? else {
+        return Ok(None);
+    };
+    let Head {
+        response,
+        mut framing,
+        keep_alive,
+        length,
+    } = head;
+    let body = &mut bytes[length..];
+    let decoded = framing.decode(body)?;
+    let clean = decoded.taken == body.len();
+    Ok(Some(Begun {
+        head: response,
+        framing,
+        start: Bytes::copy_from_slice(&body[..decoded.data]),
+        reusable: keep_alive && clean,
+    }))
 }

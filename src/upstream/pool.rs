@@ -6,26 +6,24 @@ use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, HOST, HeaderValue};
-use http::{Request, Response, Uri};
+use http::{Response, Uri};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
-use url::{Position, Url};
+use url::Url;
 
 use super::client::{
     IDLE_CONNECTION_LIFE, IDLE_CONNECTIONS_PER_WORKER, TCP_KEEPALIVE, UpstreamRequest,
 };
-use super::connection::Connection;
+use super::connection::{Begun, Connection, Outgoing, Read};
 use super::error::{UpstreamError, innermost};
-use super::segments::Segments;
+use super::http1::Framing;
 
 pub(super) struct Pool {
     connector: HttpConnector,
@@ -70,48 +68,61 @@ impl Pool {
         request: UpstreamRequest,
     ) -> Result<Response<PooledBody>, UpstreamError> {
         let url = request.url.clone();
-        let mut outgoing = to_http(request)?;
+        let mut outgoing = Outgoing::new(request);
         // Each turn takes a connection out of the pool; the last makes a new one.
         loop {
             let kept = self.take(url.authority());
             let reused = kept.is_some();
-            let connection = match kept {
+            let mut connection = match kept {
                 Some(connection) => connection,
                 None => self.connect(&url).await?,
             };
-            match connection.send(outgoing).await {
-                Ok((head, connection)) => {
-                    return Ok(head.map(|body| PooledBody {
-                        body,
-                        connection: Some(connection),
-                        pool: Arc::clone(self),
-                    }));
-                }
-                Err(mut error) => match error.take_message() {
-                    // The worker had closed it: nothing was sent, and another connection is no retry.
-                    Some(request) if reused => outgoing = request,
-                    Some(_) | None => {
-                        return Err(UpstreamError::Send(innermost(&error.into_error())));
-                    }
-                },
+            match connection.send(&mut outgoing).await {
+                Ok(begun) => return Ok(self.answer(connection, begun, outgoing)),
+                // The worker had closed it: nothing was sent, and another connection is no retry.
+                Err(_) if reused && !outgoing.is_begun() => {}
+                Err(cause) => return Err(UpstreamError::Send(cause)),
             }
         }
+    }
+
+    fn answer(
+        self: &Arc<Self>,
+        connection: Connection,
+        begun: Begun,
+        outgoing: Outgoing,
+    ) -> Response<PooledBody> {
+        let Begun {
+            head,
+            framing,
+            start,
+            reusable,
+        } = begun;
+        let mut body = PooledBody {
+            connection: Some(connection),
+            framing,
+            reusable,
+            start,
+            unwritten: (!outgoing.is_over()).then(|| Box::new(outgoing)),
+            pool: Arc::clone(self),
+        };
+        if framing.is_done() {
+            body.ended(true);
+        }
+        head.map(|()| body)
     }
 
     fn take(&self, authority: &str) -> Option<Connection> {
         let now = Instant::now();
         loop {
-            let mut idle = self.idle.lock().get_mut(authority)?.pop()?;
+            let idle = self.idle.lock().get_mut(authority)?.pop()?;
             if idle.is_young(now) && idle.connection.is_idle() {
                 return Some(idle.connection);
             }
         }
     }
 
-    fn put(&self, mut connection: Connection) {
-        if !connection.is_idle() {
-            return;
-        }
+    fn put(&self, connection: Connection) {
         let mut idle = self.idle.lock();
         let kept = idle.entry(Arc::clone(&connection.authority)).or_default();
         if kept.len() < IDLE_CONNECTIONS_PER_WORKER {
@@ -140,41 +151,44 @@ impl Pool {
             .await
             .map_err(|elapsed| UpstreamError::Connect(elapsed.to_string()))?
             .map_err(|error| UpstreamError::Connect(innermost(&error)))?;
-        Connection::over(io, url.authority().into())
-            .await
-            .map_err(|error| UpstreamError::Send(innermost(&error)))
+        Ok(Connection::over(io.into_inner(), url.authority().into()))
     }
-}
-
-/// The request as it stands on the wire: a path, and the host apart.
-fn to_http(request: UpstreamRequest) -> Result<Request<Segments>, UpstreamError> {
-    let UpstreamRequest {
-        method,
-        url,
-        mut headers,
-        body,
-    } = request;
-    let unfit = |error: http::Error| UpstreamError::Send(error.to_string());
-    let uri = Uri::try_from(&url[Position::BeforePath..Position::AfterQuery])
-        .map_err(|error| unfit(error.into()))?;
-    let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort])
-        .map_err(|error| unfit(error.into()))?;
-    headers.insert(HOST, host);
-    headers
-        .entry(ACCEPT)
-        .or_insert(HeaderValue::from_static("*/*"));
-    let mut outgoing = Request::new(body);
-    *outgoing.method_mut() = method;
-    *outgoing.uri_mut() = uri;
-    *outgoing.headers_mut() = headers;
-    Ok(outgoing)
 }
 
 /// An answer's body with the connection that it comes over, which goes back into the pool at its end.
 pub(super) struct PooledBody {
-    body: Incoming,
+    /// `None` once nothing more comes.
     connection: Option<Connection>,
+    framing: Framing,
+    /// Whether the connection can be used again.
+    reusable: bool,
+    /// What came with the head.
+    start: Bytes,
+    /// Of the request, where the worker answered before it had read all.
+    unwritten: Option<Box<Outgoing>>,
     pool: Arc<Pool>,
+}
+
+impl PooledBody {
+    /// The answer is over; `clean` where nothing stands behind it.
+    fn ended(&mut self, clean: bool) {
+        if let Some(connection) = self.connection.take()
+            && self.reusable
+            && clean
+        {
+            self.pool.put(connection);
+        }
+    }
+
+    /// Goes on with a request that its worker began to answer early. Where that fails, the answer is still read.
+    fn write_on(&mut self, context: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            && let Some(unwritten) = &mut self.unwritten
+            && connection.poll_write(unwritten, context).is_ready()
+        {
+            self.unwritten = None;
+        }
+    }
 }
 
 impl fmt::Debug for PooledBody {
@@ -192,35 +206,38 @@ impl Body for PooledBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let this = &mut *self;
-        let mut next = Pin::new(&mut this.body).poll_frame(context);
-        if next.is_pending()
-            && let Some(connection) = &mut this.connection
-        {
-            // The body has said that it wants more: now the connection reads it.
-            connection.drive(context);
-            next = Pin::new(&mut this.body).poll_frame(context);
+        if !this.start.is_empty() {
+            let start = std::mem::take(&mut this.start);
+            return Poll::Ready(Some(Ok(Frame::data(start))));
         }
-        next.map(|next| match next {
-            Some(Ok(frame)) => Some(Ok(frame)),
-            Some(Err(error)) => {
-                this.connection = None;
-                Some(Err(UpstreamError::Body(innermost(&error))))
-            }
-            None => {
-                if let Some(connection) = this.connection.take() {
-                    this.pool.put(connection);
+        this.write_on(context);
+        let Some(connection) = &mut this.connection else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(
+            match ready!(connection.poll_data(&mut this.framing, context)) {
+                Ok(Read::Data(data)) => Some(Ok(Frame::data(data))),
+                Ok(Read::End { last, clean }) => {
+                    this.ended(clean);
+                    (!last.is_empty()).then(|| Ok(Frame::data(last)))
                 }
-                None
-            }
-        })
+                Err(cause) => {
+                    this.connection = None;
+                    Some(Err(UpstreamError::Body(cause)))
+                }
+            },
+        )
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.connection.is_none() && self.start.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self.framing {
+            Framing::Length(left) => SizeHint::with_exact(left + self.start.len() as u64),
+            Framing::Chunked(_) | Framing::UntilClose => SizeHint::default(),
+        }
     }
 }
 

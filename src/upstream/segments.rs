@@ -32,6 +32,11 @@ impl Segments {
         self.next == self.pieces.len()
     }
 
+    /// What is left to send, piece by piece.
+    pub fn into_pieces(self) -> impl Iterator<Item = Bytes> {
+        self.pieces.into_iter().skip(self.next)
+    }
+
     /// All bytes in one piece; copies. For tests and for small bodies off the hot path.
     pub fn to_vec(&self) -> Vec<u8> {
         self.pieces[self.next..].concat()

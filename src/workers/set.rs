@@ -25,6 +25,7 @@ pub struct Member {
 /// All workers, immutable. Built anew by the registry at each change.
 #[derive(Debug, Default)]
 pub struct WorkerSet {
+    /// By rising id, which is the order of registration.
     members: Vec<Member>,
     /// Per role, in registration order: the positions of the members that serve.
     serving: [Vec<u32>; 3],
@@ -48,7 +49,10 @@ impl WorkerSet {
     }
 
     pub fn by_id(&self, id: WorkerId) -> Option<&Member> {
-        self.members.iter().find(|member| member.worker.id == id)
+        let position = self
+            .members
+            .binary_search_by_key(&id, |member| member.worker.id);
+        Some(&self.members[position.ok()?])
     }
 
     pub fn by_uuid(&self, uuid: Uuid) -> Option<&Member> {

@@ -76,6 +76,94 @@ async fn a_connection_that_the_worker_closed_while_it_was_idle_is_replaced_unsee
 }
 
 #[tokio::test]
+async fn an_answer_that_may_be_followed_by_anything_is_followed_by_a_new_connection() {
+    let answers: [&[u8]; 4] = [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcHTTP/1.1 200 OK",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 3\r\n\r\nabc",
+    ];
+    for answer in answers {
+        let (listener, url, pool) = worker().await;
+        let serving = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await;
+            stream.write_all(answer).await.unwrap();
+        };
+        let ((), answered) = tokio::join!(serving, asked(&pool, &url));
+        let text = answer.escape_ascii();
+        assert_eq!(answered, b"abc", "{text}");
+        assert!(pool.idle.lock().is_empty(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_byte_by_byte_is_the_same() {
+    let (listener, url, pool) = worker().await;
+    let serving = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        for byte in [b"HTTP/1.1 100 Continue\r\n\r\n", ANSWER].concat() {
+            stream.write_all(&[byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        stream
+    };
+    let (_stream, answered) = tokio::join!(serving, asked(&pool, &url));
+    assert_eq!(answered, b"abc");
+    assert_eq!(pool.idle.lock().len(), 1);
+}
+
+/// More than the sockets between two ends take.
+const LARGE: usize = 32 * 1024 * 1024;
+
+fn large(url: &Url) -> UpstreamRequest {
+    UpstreamRequest::post_json(url.clone(), vec![b'x'; LARGE])
+}
+
+#[tokio::test]
+async fn an_answer_that_begins_before_the_request_has_ended_is_read_while_the_rest_is_written() {
+    use http_body_util::BodyExt as _;
+    let (listener, url, pool) = worker().await;
+    let serving = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = request(&mut stream).await;
+        assert!(
+            head.contains(&format!("content-length: {LARGE}\r\n")),
+            "{head}"
+        );
+        stream.write_all(BEGUN).await.unwrap();
+        let mut body = vec![0; LARGE];
+        stream.read_exact(&mut body).await.unwrap();
+        stream.write_all(b"1\r\nc\r\n0\r\n\r\n").await.unwrap();
+    };
+    let asking = async {
+        let response = pool.send(large(&url)).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes()
+    };
+    let ((), answered) = tokio::join!(serving, asking);
+    assert_eq!(answered, &b"abc"[..]);
+}
+
+#[tokio::test]
+async fn a_worker_that_refuses_a_request_before_it_has_read_it_is_heard() {
+    let (listener, url, pool) = worker().await;
+    let serving = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        let refusal = b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 3\r\n\r\nabc";
+        stream.write_all(refusal).await.unwrap();
+        stream
+    };
+    let (_stream, response) = tokio::join!(serving, pool.send(large(&url)));
+    assert_eq!(
+        response.unwrap().status(),
+        http::StatusCode::PAYLOAD_TOO_LARGE
+    );
+    assert!(pool.idle.lock().is_empty(), "half a request was written");
+}
+
+#[tokio::test]
 async fn dropping_an_answer_closes_its_connection() {
     let (listener, url, pool) = worker().await;
     let serving = async {
