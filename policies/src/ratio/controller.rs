@@ -405,7 +405,8 @@ impl Planner for Controller {
         if likely.requests_per_second <= 0.0 {
             return hold(Reason::NoDemand);
         }
-        if likely.need.utilisation(split).highest() <= KNEE && !self.is_late(seen) {
+        // What may be too much by chance alone is no reason to move, however much would be missed if it were.
+        if doubted.need.utilisation(split).highest() <= KNEE && !self.is_late(seen) {
             self.wish = None;
             return hold(Reason::Sufficient);
         }
