@@ -37,7 +37,7 @@ def run_in_place(study, trace, arm):
 
 
 def open_router(study, arm, *flags, workers=None):
-    """The same router for all arms but for who decides: both of its measures for waiting requests are on by default."""
+    """The same router for all arms but for who decides: its measures for waiting requests are on by default."""
     planner = "controller" if arm.startswith(CONTROLLER) else "fixed"
     log = study.out / "decisions.jsonl"
     return study.router("--planner", planner, "--decision-log", log, *flags, workers=workers)
