@@ -55,8 +55,8 @@ fn a_scenario_is_a_cell_for_each_time_away_with_all_arms_of_its_fleet() {
     assert_eq!(cell.name(), "calibrated, mine, load 1, 2 s away");
     assert_eq!(cell.traffic.phase_seconds(), Some(90));
     assert_eq!(cell.traffic.failures(1, 8)[0].worker, 7);
-    // Seven splits and two planners with each choice of measures, five more with both.
-    assert_eq!(cell.arms.len(), 4 * 9 + 5);
+    // Seven splits and two planners with each choice of measures, five more with every one.
+    assert_eq!(cell.arms.len(), 6 * 9 + 5);
     let arm = Arm {
         planning: Planning::Controller,
         measures: Measures::EVERY,

@@ -34,7 +34,7 @@ fn a_report_in_markdown() {
 
         ## One cell from nearby
 
-        calibrated, phases of 5 min, load 0.8, 30 s away; the router's measures: fresh-first and migration. Times are p50 / p90 / p99, means over the seeds
+        calibrated, phases of 5 min, load 0.8, 30 s away; the router's measures: fresh-first, waiting for decode and migration. Times are p50 / p90 / p99, means over the seeds
 
         | arm | in time | in steady windows | around changes | good req/s | TTFT, s | TTFT of late requests, s | ITL, ms | moves | worker s away | failed |
         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
@@ -48,7 +48,7 @@ fn a_report_in_markdown() {
 
         The share of requests in time by arm; the best of those that don't know what comes stands out. The differences are the controller's, in points; ▲ and ▼ are beyond chance.
 
-        Part shifting, engine calibrated, the router's measures: fresh-first and migration
+        Part shifting, engine calibrated, the router's measures: fresh-first, waiting for decode and migration
 
         | traffic, load, away | 2P2D | 3P1D | threshold | controller | oracle | over best fixed | over threshold | regret | moves |
         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |

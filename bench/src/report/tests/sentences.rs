@@ -92,7 +92,8 @@ fn shifting_traffic_with_all_measures_decides_and_the_worst_is_looked_for_everyw
     steady.cells[0].contests[0].measures.migrate = false;
     let sentences = verdict(&[shifting, steady.clone()]);
     assert!(sentences[0].contains("in 1 of 1 cell,"), "{}", sentences[0]);
-    let worst = "(calibrated, steady, load 0.8, 90 s away, measures: fresh-first)";
+    let worst =
+        "(calibrated, steady, load 0.8, 90 s away, measures: fresh-first and waiting for decode)";
     assert!(sentences[2].contains(worst), "{}", sentences[2]);
     let alone = verdict(&[steady]);
     assert!(
