@@ -96,9 +96,9 @@ fn summary(parts: &[Results]) -> Option<Section> {
     let rivals = tables::rivals(parts)?;
     let mut blocks = vec![
         Block::Text(
-            "With all of the router's measures (requests wait in the router and those that can still be in time go first; \
-             a worker that is to move hands its answers over). Ahead and behind are beyond chance: about one cell in twenty \
-             would be so by chance alone."
+            "With all of the router's measures (requests wait in the router, for decode too, and those that can still be in \
+             time go first; a worker that is to move hands its answers over). Ahead and behind are beyond chance: about \
+             one cell in twenty would be so by chance alone."
                 .to_owned(),
         ),
         Block::Table(rivals),

@@ -20,7 +20,7 @@ fn a_report_in_markdown() {
 
         ## The controller and its rivals
 
-        With all of the router's measures (requests wait in the router and those that can still be in time go first; a worker that is to move hands its answers over). Ahead and behind are beyond chance: about one cell in twenty would be so by chance alone.
+        With all of the router's measures (requests wait in the router, for decode too, and those that can still be in time go first; a worker that is to move hands its answers over). Ahead and behind are beyond chance: about one cell in twenty would be so by chance alone.
 
         The controller's share of requests in time, less its rival's, in points
 
