@@ -271,8 +271,8 @@ proptest! {
 }
 
 /// When the controller first moves a decode worker within a minute in which two prefill workers are given exactly what
-/// they can do, while `queued` prompt tokens wait.
-fn moved_to_prefill(queued: u64) -> Option<u64> {
+/// they can do, while `queued` prompt tokens wait and so many requests become late in each second.
+fn moved_to_prefill(queued: u64, turned_late: u64) -> Option<u64> {
     let in_place = ControllerSettings {
         dark: Duration::from_secs(2),
         regime: Duration::from_secs(75),
@@ -299,7 +299,7 @@ fn moved_to_prefill(queued: u64) -> Option<u64> {
         let class = &mut seen.traffic[class_of(2_048)];
         class.arrived = arrived;
         class.prompt_tokens = u64::from(arrived) * 2_048;
-        seen.queued_prompt_tokens = queued;
+        (seen.queued_prompt_tokens, seen.turned_late) = (queued, turned_late);
         let plan = planner.plan(at(*second), &seen);
         plan.action == Action::Move && plan.donor == Some(Role::Decode)
     })
@@ -308,7 +308,9 @@ fn moved_to_prefill(queued: u64) -> Option<u64> {
 #[test]
 fn a_queue_that_stands_beside_a_decode_worker_to_spare_is_reason_to_move() {
     // Of clients that ask again only once they are answered no more come than are served.
-    assert_eq!(moved_to_prefill(0), None);
-    let moved = moved_to_prefill(600_000);
+    assert_eq!(moved_to_prefill(0, 0), None);
+    let moved = moved_to_prefill(600_000, 20);
     assert!(moved.is_some_and(|second| second < 25), "{moved:?}");
+    // The same queue of requests that are late already, while all that come are in time.
+    assert_eq!(moved_to_prefill(600_000, 0), None);
 }
