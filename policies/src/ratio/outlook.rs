@@ -338,9 +338,7 @@ impl Course<'_> {
             mix.decode_missed(split)
         }
     }
-}
 
-impl Course<'_> {
     /// The share of those that come that get no place on a decode worker in time: what doesn't fit, and what has to wait
     /// until answers of the mix before have ended.
     fn without_place(&mut self, mix: &Mix, split: Split, seconds: f64) -> f64 {
