@@ -30,7 +30,7 @@ use crate::launch::process::{
     Surroundings,
 };
 use crate::live::Live;
-use crate::proxy::{Admission, Policies, PrefillQueue, Proxy, WaitingRoom, abort};
+use crate::proxy::{Admission, KeptBytes, Policies, PrefillQueue, Proxy, WaitingRoom, abort};
 use crate::server::{self, BindError, Ending, TlsError};
 use crate::simulate;
 use crate::telemetry::trace::{TraceError, Traces};
@@ -130,6 +130,7 @@ impl App {
         let (suspects, suspected) = mpsc::channel(SUSPECTS);
         let (removals, removed) = removal::channel();
         let metrics = Arc::clone(&telemetry.metrics);
+        let kept_bytes = KeptBytes::new(&config.continuation, metrics.continuations.kept_bytes());
         let proxy = Arc::new(Proxy {
             admission: Admission::new(&config.admission, room),
             queue,
@@ -140,6 +141,7 @@ impl App {
             clock,
             telemetry: Arc::clone(&telemetry),
             traces: Traces::start(&config.tracing).map_err(StartError::Traces)?,
+            kept_bytes,
             aborter,
             suspects,
         });

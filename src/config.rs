@@ -17,6 +17,7 @@ mod auth;
 mod breaker;
 mod cli;
 mod cluster;
+mod continuation;
 mod controller;
 mod env;
 mod error;
@@ -49,6 +50,7 @@ pub use self::admission::{AdmissionSettings, Limit};
 pub use self::auth::{AuthSettings, ControlPlaneKey, ControlPlaneRole};
 pub use self::breaker::BreakerSettings;
 pub use self::cluster::ClusterSettings;
+pub use self::continuation::{ContinuationSettings, Switch};
 pub use self::controller::{Overdue, PlannerName, RatioSettings, TransitionSettings};
 pub use self::error::{ConfigError, Conflict, FileProblem, Source};
 pub use self::fleet::{FleetSettings, Mode, SimulateSettings};
@@ -78,6 +80,7 @@ pub struct Config {
     pub breaker: BreakerSettings,
     pub health: HealthSettings,
     pub timeouts: TimeoutSettings,
+    pub continuation: ContinuationSettings,
     pub admission: AdmissionSettings,
     pub queue: QueueSettings,
     pub auth: AuthSettings,
@@ -203,6 +206,7 @@ impl Flags {
             breaker: self.breaker,
             health: self.health,
             timeouts: self.timeouts,
+            continuation: self.continuation,
             admission: self.admission,
             auth: self.auth.conclude(),
             upstream_tls: self.upstream_tls,

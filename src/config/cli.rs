@@ -9,6 +9,7 @@ use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parse
 use super::admission::AdmissionSettings;
 use super::auth::AuthFlags;
 use super::breaker::BreakerSettings;
+use super::continuation::ContinuationSettings;
 use super::controller::RatioSettings;
 use super::error::{ConfigError, Source};
 use super::fleet::FleetFlags;
@@ -42,6 +43,8 @@ pub(super) struct Flags {
     pub(super) ratio: RatioSettings,
     #[command(flatten)]
     pub(super) timeouts: TimeoutSettings,
+    #[command(flatten)]
+    pub(super) continuation: ContinuationSettings,
     #[command(flatten)]
     pub(super) admission: AdmissionSettings,
     #[command(flatten)]

@@ -1,18 +1,23 @@
 //! Binding an attempt to its workers: as it comes, or when there is room.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use policies::route::RouteRequest;
 use policies::worker::Role;
+use tokio::time::Instant;
 
 use super::error::RouteError;
 use super::handler::{Proxy, Routed};
 use super::headers;
-use super::outcome::Accepted;
+use super::outcome::QueueWait;
 use super::pick::{NoWorker, Picked, Picker, Tried};
 use super::queue::{PrefillQueue, Turn, Wanting};
 use crate::telemetry::trace::RequestTrace;
 use crate::workers::Watching;
+
+/// How often a stream without a pair looks whether there is one: often beside the seconds that a worker takes to come.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The workers of an attempt, with places taken on them.
 pub(super) struct Workers {
@@ -27,10 +32,13 @@ impl Proxy {
         &self,
         routed: &Routed<'_>,
         tried: &Tried,
-        accepted: &mut Accepted,
+        wait: &mut QueueWait,
         trace: &mut RequestTrace,
     ) -> Result<Workers, RouteError> {
         let request = route_request(routed);
+        if routed.goes_on {
+            return self.workers_soon(routed, request, tried).await;
+        }
         let Some(queue) = self.queue.as_ref().filter(|_| routed.paired) else {
             return self
                 .workers_now(routed, request, tried)
@@ -45,22 +53,49 @@ impl Proxy {
                 .map_err(RouteError::NoWorker)?
         } else {
             trace.queued();
-            accepted.waits();
-            let pair = self.pair_in_turn(queue, routed, tried, accepted).await;
-            accepted.waits_no_more();
+            wait.waits();
+            let pair = self.pair_in_turn(queue, routed, tried, wait).await;
+            wait.waits_no_more();
             trace.queue_ended();
             pair?
         };
-        let turn = queue.turn(prefill.ticket.worker(), routed.prompt_tokens);
-        let serving = if queue.is_for_decode() {
-            serving.telling(Arc::clone(queue) as Arc<dyn Watching>)
-        } else {
-            serving
-        };
-        Ok(Workers {
-            prefill: Some((prefill, Some(turn))),
-            serving,
-        })
+        Ok(in_queue(queue, prefill, serving, routed.prompt_tokens))
+    }
+
+    /// Picks for a stream that goes on elsewhere. Its client has a part of the answer and holds up nobody for the rest:
+    /// it passes the line, and waits only while there is no worker but one is on its way.
+    async fn workers_soon(
+        &self,
+        routed: &Routed<'_>,
+        request: RouteRequest<'_>,
+        tried: &Tried,
+    ) -> Result<Workers, RouteError> {
+        let deadline = Instant::now() + self.config.queue.timeout;
+        loop {
+            let missing = match self.workers_now(routed, request, tried) {
+                Ok(workers) => return Ok(self.counted_in_line(workers, routed.prompt_tokens)),
+                Err(missing) => missing,
+            };
+            let expected = self.registry.snapshot().expects(missing.role);
+            if missing.circuits_open || !expected || Instant::now() >= deadline {
+                return Err(RouteError::NoWorker(missing));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The same workers with what those behind in the line have to know of them.
+    fn counted_in_line(&self, workers: Workers, prompt_tokens: u32) -> Workers {
+        match (self.queue.as_ref(), workers) {
+            (
+                Some(queue),
+                Workers {
+                    prefill: Some((prefill, None)),
+                    serving,
+                },
+            ) => in_queue(queue, prefill, serving, prompt_tokens),
+            (_, workers) => workers,
+        }
     }
 
     async fn pair_in_turn(
@@ -68,18 +103,14 @@ impl Proxy {
         queue: &PrefillQueue,
         routed: &Routed<'_>,
         tried: &Tried,
-        accepted: &Accepted,
+        wait: &QueueWait,
     ) -> Result<(Picked, Picked), RouteError> {
         let wanting = Wanting {
             registry: &self.registry,
             clock: self.clock,
-            arrived: accepted.arrived(),
+            arrived: wait.arrived(),
             prompt_tokens: routed.prompt_tokens,
-            patience: self
-                .config
-                .queue
-                .timeout
-                .saturating_sub(accepted.queue_wait()),
+            patience: self.config.queue.timeout.saturating_sub(wait.so_far()),
         };
         let request = route_request(routed);
         let take = |room| {
@@ -126,6 +157,25 @@ impl Proxy {
             load_interval: self.config.health.load_poll_interval,
             prompt_tokens: routed.prompt_tokens,
         }
+    }
+}
+
+/// A pair that the line knows of: its end may make room for the next.
+fn in_queue(
+    queue: &Arc<PrefillQueue>,
+    prefill: Picked,
+    serving: Picked,
+    prompt_tokens: u32,
+) -> Workers {
+    let turn = queue.turn(prefill.ticket.worker(), prompt_tokens);
+    let serving = if queue.is_for_decode() {
+        serving.telling(Arc::clone(queue) as Arc<dyn Watching>)
+    } else {
+        serving
+    };
+    Workers {
+        prefill: Some((prefill, Some(turn))),
+        serving,
     }
 }
 

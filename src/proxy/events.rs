@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::continuation::Said;
 use super::logprobs::PromptLogprobs;
 use super::meter::StreamMeter;
-use super::sse::{self, EventScanner};
+use super::sse::{self, EventScanner, StreamError};
 
 /// What a stream of events needs beyond bytes.
 pub(super) struct Events {
@@ -19,8 +20,12 @@ pub(super) struct Events {
     merge: Option<PromptLogprobs>,
     /// `None` where streams are not to be measured.
     pub(super) meter: Option<StreamMeter>,
-    /// The worker reported an error inside the stream.
+    /// What the client has been told, where the stream can be continued.
+    pub(super) said: Option<Said>,
+    /// The worker reported an error inside the stream, and the client has it.
     pub(super) failed: bool,
+    /// The event came that says that the stream is whole.
+    pub(super) done: bool,
 }
 
 impl Events {
@@ -35,8 +40,17 @@ impl Events {
             held_bytes: 0,
             merge,
             meter: None,
+            said: None,
             failed: false,
+            done: false,
         }
+    }
+
+    /// Another worker goes on with the stream: what the last one left half-written is nothing.
+    pub(super) fn begin_anew(&mut self) {
+        self.scanner = EventScanner::default();
+        self.held.clear();
+        self.held_bytes = 0;
     }
 
     /// Whether a token has come.
@@ -59,16 +73,42 @@ impl Events {
         self.held_bytes = 0;
     }
 
-    pub(super) fn take(&mut self, piece: Bytes, queue: &mut VecDeque<Bytes>, now: Instant) {
+    /// Takes a piece and puts what may go to the client into `queue`. Answers the error that the worker reported, where the
+    /// stream can go on elsewhere: the client learns nothing of it, nor of anything behind it.
+    pub(super) fn take(
+        &mut self,
+        piece: Bytes,
+        queue: &mut VecDeque<Bytes>,
+        now: Instant,
+    ) -> Option<StreamError> {
         let Self {
             scanner,
             merge,
             meter,
+            said,
             failed,
+            done,
             ..
         } = self;
-        let ended = scanner.feed(&piece, |event| {
-            *failed |= sse::error_in(event).is_some();
+        let mut broke: Option<StreamError> = None;
+        // Bytes of the piece that belong to events in front of the error.
+        let mut good = 0;
+        let mut ended = scanner.feed_with_ends(&piece, |event, end| {
+            if broke.is_some() {
+                return;
+            }
+            if let Some(error) = sse::error_in(event) {
+                if said.is_some() && is_the_workers(&error) {
+                    broke = Some(error);
+                    return;
+                }
+                *failed = true;
+            }
+            good = end;
+            *done |= sse::is_done(event);
+            if let Some(said) = said {
+                said.event(event, &piece);
+            }
             if let Some(meter) = meter {
                 meter.event(event, now);
             }
@@ -77,20 +117,25 @@ impl Events {
             }
         });
         if merge.is_some() {
-            return;
+            return broke;
         }
-        if ended == 0 {
-            self.hold(piece, queue);
-            return;
+        if broke.is_some() {
+            ended = good;
         }
-        self.release(queue);
-        if ended == piece.len() {
-            queue.push_back(piece);
-        } else {
+        if ended > 0 {
+            self.release(queue);
             queue.push_back(piece.slice(..ended));
+        }
+        if broke.is_none() && ended < piece.len() {
             self.hold(piece.slice(ended..), queue);
         }
+        broke
     }
+}
+
+/// Not the client's mistake, and nothing that somebody asked for.
+fn is_the_workers(error: &StreamError) -> bool {
+    error.status.is_server_error() && !error.asked_for
 }
 
 #[cfg(test)]

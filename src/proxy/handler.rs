@@ -18,13 +18,14 @@ use super::admission::Admission;
 use super::attempt::{Committed, Legs, serving_role};
 use super::binding::Workers;
 use super::bootstrap::{self, Pairing, Rid};
+use super::continuation::{Kept, KeptBytes};
 use super::endpoint::Endpoint;
 use super::error::RouteError;
 use super::failure::Failure;
 use super::headers;
 use super::leg::{Answer, HELD_ANSWER, Leg, Limits};
 use super::meter::StreamMeter;
-use super::outcome::Accepted;
+use super::outcome::{Accepted, QueueWait};
 use super::pick::{Picked, Policies, Tried};
 use super::queue::PrefillQueue;
 use super::relay::{Handover, Relay};
@@ -52,6 +53,8 @@ pub struct Proxy {
     /// Where requests wait for a prefill worker with room; `None` where they are bound to one as they come.
     pub queue: Option<Arc<PrefillQueue>>,
     pub aborter: Aborter,
+    /// What running streams keep, so that they can go on elsewhere.
+    pub kept_bytes: Arc<KeptBytes>,
     /// Workers to be checked at once: a leg could not reach them.
     pub suspects: mpsc::Sender<WorkerId>,
 }
@@ -107,6 +110,8 @@ pub(super) struct Routed<'a> {
     pub(super) model: &'a str,
     pub(super) prompt_tokens: u32,
     pub(super) traces: LegTraces,
+    /// The rest of a stream that left its worker.
+    pub(super) goes_on: bool,
 }
 
 impl Proxy {
@@ -163,8 +168,12 @@ impl Proxy {
             model: &model,
             prompt_tokens,
             traces: trace.legs(),
+            goes_on: false,
         };
-        match self.with_retries(&routed, &mut accepted, trace).await {
+        let committed = self
+            .with_retries(&routed, Tried::new(), accepted.wait(), trace)
+            .await;
+        match committed {
             Ok(committed) => {
                 accepted.traced(std::mem::take(trace));
                 Ok(self.respond(committed, accepted, &routed))
@@ -176,18 +185,19 @@ impl Proxy {
         }
     }
 
-    /// Attempts until one commits. Nothing has reached the client, so another pair may try from the beginning.
-    async fn with_retries(
+    /// Attempts until one commits. Nothing of what is asked for has reached the client, so another pair than those `tried`
+    /// may try from the beginning.
+    pub(super) async fn with_retries(
         self: &Arc<Self>,
         routed: &Routed<'_>,
-        accepted: &mut Accepted,
+        mut tried: Tried,
+        wait: &mut QueueWait,
         trace: &mut RequestTrace,
     ) -> Result<Committed, RouteError> {
-        let mut tried = Tried::new();
         let role = serving_role(routed.paired).as_str();
         let mut attempt = 0;
         loop {
-            let error = match self.workers_for(routed, &tried, accepted, trace).await {
+            let error = match self.workers_for(routed, &tried, wait, trace).await {
                 Ok(workers) => match self.attempt(routed, workers, attempt + 1).await {
                     Ok(committed) => return Ok(committed),
                     Err(failure) => RouteError::Failed(failure),
@@ -334,6 +344,10 @@ impl Proxy {
             && matches!(opened.answer, Answer::Stream { .. }))
         .then(|| self.meter(opened.ticket.worker(), routed));
         let role = serving_role(routed.paired);
+        let kept = match opened.answer {
+            Answer::Stream { .. } => Kept::of(routed, &self.kept_bytes),
+            Answer::Whole(_) | Answer::Long { .. } => None,
+        };
         let handover = |accepted, rest| Handover {
             proxy: Arc::clone(self),
             accepted,
@@ -344,6 +358,8 @@ impl Proxy {
             prefill,
             rest,
             idle: self.config.timeouts.idle,
+            endpoint: routed.endpoint,
+            kept,
         };
         *response.body_mut() = match opened.answer {
             Answer::Whole(bytes) => Body::from(bytes),

@@ -104,6 +104,16 @@ impl StreamMeter {
         }
     }
 
+    /// Another worker goes on with the stream.
+    pub fn moved(&mut self, metrics: &Metrics, worker: &Arc<Worker>) {
+        if self.first_token.is_some() {
+            self.worker.stats.stream_ended();
+            worker.stats.stream_began();
+        }
+        (self.itl, self.output_tokens) = metrics.workers.stream(worker);
+        self.worker = Arc::clone(worker);
+    }
+
     /// When the first token came.
     pub fn first_token(&self) -> Option<Instant> {
         self.first_token

@@ -27,9 +27,7 @@ pub struct Accepted {
     labels: RequestLabels,
     /// When its last byte was read.
     received: Instant,
-    queue_wait: Duration,
-    /// Since when it waits for a worker, where it does.
-    waits_since: Option<Instant>,
+    wait: QueueWait,
     first_token: Option<Instant>,
     prefill: Option<PrefillTimes>,
     serving: Option<WorkerId>,
@@ -41,6 +39,46 @@ pub struct Accepted {
     counted: Counted,
     trace: RequestTrace,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// How long a request waits in the router, and since when it counts.
+#[derive(Debug)]
+pub struct QueueWait {
+    arrived: Timestamp,
+    before: Duration,
+    /// Since when it waits for a worker, where it does.
+    since: Option<Instant>,
+}
+
+impl QueueWait {
+    /// Of a request that arrived at `arrived` and hasn't waited.
+    pub const fn from(arrived: Timestamp) -> Self {
+        Self {
+            arrived,
+            before: Duration::ZERO,
+            since: None,
+        }
+    }
+
+    pub const fn arrived(&self) -> Timestamp {
+        self.arrived
+    }
+
+    /// It waits in the router for a worker, from now on.
+    pub fn waits(&mut self) {
+        self.since = Some(Instant::now());
+    }
+
+    pub fn waits_no_more(&mut self) {
+        self.before = self.so_far();
+        self.since = None;
+    }
+
+    /// How long it has waited in the router so far.
+    pub fn so_far(&self) -> Duration {
+        let waiting = self.since.map(|since| since.elapsed());
+        self.before + waiting.unwrap_or_default()
+    }
 }
 
 /// A prefill leg by the clock.
@@ -70,8 +108,10 @@ impl Accepted {
             clock,
             labels,
             received,
-            queue_wait: received.elapsed(),
-            waits_since: None,
+            wait: QueueWait {
+                before: received.elapsed(),
+                ..QueueWait::from(clock.at(received))
+            },
             first_token: None,
             prefill: None,
             serving: None,
@@ -88,34 +128,28 @@ impl Accepted {
         }
     }
 
-    pub fn arrived(&self) -> Timestamp {
-        self.clock.at(self.received)
-    }
-
-    /// It waits in the router for a worker, from now on.
-    pub fn waits(&mut self) {
-        self.waits_since = Some(Instant::now());
-    }
-
-    pub fn waits_no_more(&mut self) {
-        self.queue_wait = self.queue_wait();
-        self.waits_since = None;
-    }
-
-    /// How long it has waited in the router so far.
-    pub fn queue_wait(&self) -> Duration {
-        let waiting = self.waits_since.map(|since| since.elapsed());
-        self.queue_wait + waiting.unwrap_or_default()
+    /// Its time in the router's queue.
+    pub fn wait(&mut self) -> &mut QueueWait {
+        &mut self.wait
     }
 
     /// An attempt's answer is what the client gets.
     pub fn committed(&mut self, serving: &Worker, prefill: Option<PrefillTimes>) {
-        self.serving = Some(serving.id);
-        self.prefill = prefill;
         self.telemetry
             .metrics
             .requests
             .answered(&self.labels, self.received.elapsed());
+        self.served_by(serving, prefill);
+    }
+
+    /// Another pair goes on with the answer.
+    pub fn moved(&mut self, serving: &Worker, prefill: Option<PrefillTimes>) {
+        self.served_by(serving, prefill);
+    }
+
+    fn served_by(&mut self, serving: &Worker, prefill: Option<PrefillTimes>) {
+        self.serving = Some(serving.id);
+        self.prefill = prefill;
         if let Some(prefill) = &self.prefill
             && let Some(ended) = prefill.ended
         {
@@ -212,7 +246,7 @@ impl Accepted {
             streamed: self.labels.streamed,
             outcome: self.outcome,
             at,
-            queue_wait: self.queue_wait(),
+            queue_wait: self.wait.so_far(),
             total: self.received.elapsed(),
             ttft: self.first_token.map(|first| first - self.received),
             tpot: self.tpot,

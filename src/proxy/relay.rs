@@ -2,7 +2,10 @@
 //! do.
 //!
 //! Dropping it (the client left) drops both legs, aborts them by `rid` and records the outcome. A stream is relayed in
-//! whole events: what a dying worker left half-written is never shown, so the error event that follows is well formed.
+//! whole events: what a dying worker left half-written is never shown, so that another pair can go on with the stream
+//! ([`onward`]), and an error event that ends it is well formed.
+
+mod onward;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,6 +20,8 @@ use policies::worker::Role;
 use tokio::time::Instant;
 
 use super::abort::AbortGuard;
+use super::continuation::{self, Kept, Said};
+use super::endpoint::Endpoint;
 use super::events::Events;
 use super::failure::{Cause, Failure};
 use super::handler::Proxy;
@@ -30,6 +35,7 @@ use crate::telemetry::Outcome;
 use crate::telemetry::trace::LegTrace;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::workers::{Ticket, Worker};
+use onward::Onward;
 
 /// Bytes of a stream that go out in one chunk where they came at once: one full read from a worker. A client sees nothing
 /// later for it, because nothing is waited for.
@@ -40,9 +46,12 @@ pub struct Relay {
     proxy: Arc<Proxy>,
     abort: AbortGuard,
     role: Role,
+    endpoint: Endpoint,
     ticket: Ticket,
     trace: LegTrace,
     prefill: Option<PrefillLeg>,
+    /// With which another pair can go on; `None` where none can.
+    onward: Option<Box<Onward>>,
     /// Below the legs, so that it is dropped after them: a request ends when its legs have.
     accepted: Accepted,
     /// Ready to go out.
@@ -64,6 +73,9 @@ pub struct Handover {
     pub prefill: Option<PrefillLeg>,
     pub rest: UpstreamBody,
     pub idle: Duration,
+    pub endpoint: Endpoint,
+    /// What another pair needs to go on with the stream, if one is to.
+    pub(super) kept: Option<Arc<Kept>>,
 }
 
 impl Relay {
@@ -82,6 +94,10 @@ impl Relay {
         meter: Option<StreamMeter>,
     ) -> Self {
         let mut events = Events::new(merge, handover.proxy.config.server.max_payload_size);
+        // Without counted tokens it isn't known how many are still to come.
+        if handover.kept.is_some() && meter.is_some() {
+            events.said = Some(Said::new(handover.endpoint));
+        }
         events.meter = meter;
         let mut relay = Self::new(handover, Some(events));
         let now = Instant::now();
@@ -100,6 +116,8 @@ impl Relay {
             ticket: handover.ticket,
             trace: handover.trace,
             prefill: handover.prefill,
+            onward: handover.kept.map(Onward::new),
+            endpoint: handover.endpoint,
             queue: VecDeque::new(),
             rest: Some(handover.rest),
             events,
@@ -111,18 +129,40 @@ impl Relay {
         self.ticket.worker()
     }
 
-    /// Takes a piece from the worker into the queue.
+    /// Takes a piece from the worker into the queue, rewritten where it is another one's than the stream began with.
     fn take(&mut self, piece: Bytes, now: Instant) {
+        match self
+            .onward
+            .as_mut()
+            .and_then(|onward| onward.rewrite.as_mut())
+        {
+            None => self.take_event_bytes(piece, now),
+            Some(rewrite) => {
+                for event in rewrite.feed(&piece) {
+                    self.take_event_bytes(event, now);
+                }
+            }
+        }
+    }
+
+    fn take_event_bytes(&mut self, piece: Bytes, now: Instant) {
+        // Behind an error there is nothing more to be had from the worker.
+        if self.rest.is_none() {
+            return;
+        }
         let Some(events) = &mut self.events else {
             self.queue.push_back(piece);
             return;
         };
         let began = events.has_token();
-        events.take(piece, &mut self.queue, now);
+        let broke = events.take(piece, &mut self.queue, now);
         if !began && events.has_token() {
             self.accepted
                 .first_token(now, self.ticket.worker(), self.role);
             self.trace.first_token();
+        }
+        if let Some(error) = broke {
+            self.break_off(Cause::InStream(error));
         }
     }
 
@@ -132,6 +172,13 @@ impl Relay {
         let mut read_at = None;
         let mut gathered = 0;
         while self.queue.is_empty() || (self.events.is_some() && gathered < BATCH) {
+            if self.is_resuming() {
+                match self.poll_resuming(context) {
+                    Poll::Ready(()) => continue,
+                    Poll::Pending if !self.queue.is_empty() => break,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
             let Some(rest) = &mut self.rest else { break };
             let broken = match rest.poll_data(context) {
                 Poll::Ready(Some(Ok(piece))) => {
@@ -139,11 +186,17 @@ impl Relay {
                     self.idle.touch(now);
                     gathered += piece.len();
                     self.take(piece, now);
+                    if self.worker().is_left_by_streams() {
+                        self.leave();
+                    }
+                    continue;
+                }
+                Poll::Ready(None) if self.is_whole() => {
+                    self.finish();
                     continue;
                 }
                 Poll::Ready(None) => {
-                    self.finish();
-                    continue;
+                    Cause::Transport(UpstreamError::Body("it ended before its end".to_owned()))
                 }
                 Poll::Ready(Some(Err(error))) => Cause::Transport(error),
                 Poll::Pending if !self.queue.is_empty() => break,
@@ -159,6 +212,21 @@ impl Relay {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether a body that ends here is all of the answer. SGLang ends a stream of tokens with an event that says so.
+    fn is_whole(&self) -> bool {
+        let has_end = match self.endpoint {
+            Endpoint::Generate | Endpoint::Completions | Endpoint::Chat => true,
+            Endpoint::Rerank
+            | Endpoint::Embeddings
+            | Endpoint::Classify
+            | Endpoint::Score
+            | Endpoint::Responses => false,
+        };
+        self.events
+            .as_ref()
+            .is_none_or(|events| events.done || events.failed || !has_end)
     }
 
     /// The worker's answer ended well.
@@ -180,10 +248,10 @@ impl Relay {
         }
     }
 
-    /// The worker broke off or fell silent. A stream gets its error event; a whole answer can only be cut.
+    /// The worker broke off or fell silent. A stream goes on elsewhere or gets its error event; a whole answer can only
+    /// be cut.
     fn break_off(&mut self, cause: Cause) -> Option<UpstreamError> {
         self.rest = None;
-        self.accepted.ends(Outcome::Failed);
         let failure = Failure {
             role: self.role,
             worker: Arc::clone(self.worker()),
@@ -191,22 +259,24 @@ impl Relay {
         };
         self.proxy.leg_failed(&failure);
         self.trace.failed(failure.kind(), Some(failure.status()));
-        tracing::warn!(worker = %failure.worker.url, error = failure.logged(), "a stream was cut");
         let Some(events) = &mut self.events else {
+            self.accepted.ends(Outcome::Failed);
+            tracing::warn!(worker = %failure.worker.url, error = failure.logged(), "an answer was cut");
             return Some(UpstreamError::Body(failure.message()));
         };
         events.held.clear();
-        if !events.failed {
-            let status = match failure.cause {
-                Cause::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
-                Cause::Transport(_) | Cause::Status(_) | Cause::InStream(_) => {
-                    StatusCode::BAD_GATEWAY
-                }
-            };
-            self.queue
-                .push_back(sse::error_event(status, failure.code(), &failure.message()));
+        let failed = events.failed;
+        tracing::warn!(worker = %failure.worker.url, error = failure.logged(), "a stream lost its worker");
+        let last_words = (!failed).then(|| error_event(&failure));
+        if failed || !self.goes_on(continuation::Cause::Failure, last_words.as_ref()) {
+            self.ends_in_error(last_words);
         }
         None
+    }
+
+    fn ends_in_error(&mut self, last_words: Option<Bytes>) {
+        self.accepted.ends(Outcome::Failed);
+        self.queue.extend(last_words);
     }
 
     /// Drives a prefill leg that outlived the commit. It can't fail the request any more (decode has the KV and
@@ -229,6 +299,14 @@ impl Relay {
             }
         }
     }
+}
+
+fn error_event(failure: &Failure) -> Bytes {
+    let status = match failure.cause {
+        Cause::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
+        Cause::Transport(_) | Cause::Status(_) | Cause::InStream(_) => StatusCode::BAD_GATEWAY,
+    };
+    sse::error_event(status, failure.code(), &failure.message())
 }
 
 /// What goes out next: small pieces that are there at once go as one, since each costs a chunk and its buffers.
@@ -286,7 +364,7 @@ impl Body for Relay {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.queue.is_empty() && self.rest.is_none()
+        self.queue.is_empty() && self.rest.is_none() && !self.is_resuming()
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::endpoint::Endpoint;
+use super::object::Name;
 
 /// Names of the members that pair a prefill with a decode. A client's own are replaced.
 pub const BOOTSTRAP_MEMBERS: [&str; 3] = ["bootstrap_host", "bootstrap_port", "bootstrap_room"];
@@ -320,27 +321,5 @@ impl<'de> Visitor<'de> for MembersVisitor {
             *slot = Some(map.next_value()?);
         }
         Ok(members)
-    }
-}
-
-/// A member's name, borrowed unless it is written with escapes.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a member name")
-            }
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(name)))
-            }
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(name.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
     }
 }

@@ -49,6 +49,15 @@ impl EventScanner {
     /// Feeds a piece; `on_event` gets each event that ends in it, without its blank line. Answers how many bytes of
     /// `piece` belong to ended events: 0 where none ended.
     pub fn feed(&mut self, piece: &[u8], mut on_event: impl FnMut(&[u8])) -> usize {
+        self.feed_with_ends(piece, |event, _| on_event(event))
+    }
+
+    /// The same; `on_event` also gets how many bytes of `piece` belong to events up to this one.
+    pub fn feed_with_ends(
+        &mut self,
+        piece: &[u8],
+        mut on_event: impl FnMut(&[u8], usize),
+    ) -> usize {
         if self.partial.is_empty() {
             let ended = split_events(piece, 0, &mut on_event);
             self.keep(&piece[ended..]);
@@ -58,9 +67,9 @@ impl EventScanner {
         self.partial.extend_from_slice(piece);
         let skipping = self.skipping;
         let mut first = true;
-        let ended = split_events(&self.partial, self.searched, &mut |event| {
+        let ended = split_events(&self.partial, self.searched, &mut |event, end| {
             if !(skipping && std::mem::take(&mut first)) {
-                on_event(event);
+                on_event(event, end - before.min(end));
             }
         });
         if ended == 0 {
@@ -99,9 +108,9 @@ fn searchable_from(partial: &[u8]) -> usize {
     partial.len().saturating_sub(3)
 }
 
-/// Calls `on_event` for each event of `bytes` that ends, looking for ends from `from` on; answers where the last
-/// one's blank line ends.
-fn split_events(bytes: &[u8], from: usize, on_event: &mut impl FnMut(&[u8])) -> usize {
+/// Calls `on_event` for each event of `bytes` that ends, with where its blank line ends, looking for ends from `from`
+/// on; answers where the last one's ends.
+fn split_events(bytes: &[u8], from: usize, on_event: &mut impl FnMut(&[u8], usize)) -> usize {
     let (mut start, mut at) = (0, from);
     while let Some(offset) = memchr(b'\n', &bytes[at..]) {
         let newline = at + offset;
@@ -114,8 +123,9 @@ fn split_events(bytes: &[u8], from: usize, on_event: &mut impl FnMut(&[u8])) -> 
             }
         };
         let event = &bytes[start..newline];
-        on_event(event.strip_suffix(b"\r").unwrap_or(event));
-        start = newline + 1 + blank;
+        let end = newline + 1 + blank;
+        on_event(event.strip_suffix(b"\r").unwrap_or(event), end);
+        start = end;
         at = start;
     }
     start
@@ -129,6 +139,8 @@ static ABORT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"abort\
 pub struct StreamError {
     pub status: StatusCode,
     pub message: String,
+    /// Somebody asked the worker to end the request (`/abort_request`): nothing went wrong.
+    pub asked_for: bool,
 }
 
 /// The error that `event` reports, if it does.
@@ -171,6 +183,7 @@ fn openai_error(data: &[u8]) -> Option<StreamError> {
         message: body
             .and_then(|body| body.message)
             .unwrap_or_else(|| event.error.get().to_owned()),
+        asked_for: false,
     })
 }
 
@@ -201,6 +214,7 @@ fn generate_abort(data: &[u8]) -> Option<StreamError> {
         message: reason
             .message
             .unwrap_or_else(|| "the worker aborted the request".to_owned()),
+        asked_for: reason.status_code.is_none(),
     })
 }
 
@@ -208,6 +222,14 @@ fn error_status(code: u16) -> Option<StatusCode> {
     StatusCode::from_u16(code)
         .ok()
         .filter(|status| status.is_client_error() || status.is_server_error())
+}
+
+/// The event with which SGLang ends every stream of tokens.
+pub const DONE: &[u8] = b"data: [DONE]\n\n";
+
+/// Whether `event` says that the stream is whole.
+pub fn is_done(event: &[u8]) -> bool {
+    payload(event).is_some_and(|data| data.trim_ascii_end() == b"[DONE]")
 }
 
 /// One well-formed error event, in the shape that OpenAI clients read.

@@ -242,20 +242,17 @@ pub fn estimate(prompt: &str) -> u32 {
 
 /// A completion's chunk with text.
 fn brings_text(event: &[u8]) -> bool {
-    TEXT.find(event)
-        .is_some_and(|at| is_filled_string(&event[at + TEXT.needle().len()..]))
+    filled_string(event, &TEXT).is_some()
 }
 
 /// A chat chunk with text, reasoning or a tool call; not the role chunk in front nor the finish chunk behind.
 fn brings_delta(event: &[u8]) -> bool {
-    let filled = |finder: &Finder<'_>| {
-        // Log probabilities have a `content` too, a list.
-        finder
-            .find_iter(event)
-            .any(|at| is_filled_string(&event[at + finder.needle().len()..]))
-    };
-    filled(&CONTENT)
-        || filled(&REASONING)
+    filled_string(event, &CONTENT).is_some() || brings_more_than_text(event)
+}
+
+/// A chat chunk with reasoning or a tool call.
+pub fn brings_more_than_text(event: &[u8]) -> bool {
+    filled_string(event, &REASONING).is_some()
         || TOOL_CALLS.find(event).is_some_and(|at| {
             let value = event[at + TOOL_CALLS.needle().len()..].trim_ascii_start();
             value
@@ -264,11 +261,38 @@ fn brings_delta(event: &[u8]) -> bool {
         })
 }
 
-fn is_filled_string(value: &[u8]) -> bool {
-    value
-        .trim_ascii_start()
-        .strip_prefix(b"\"")
-        .is_some_and(|text| !text.starts_with(b"\""))
+/// The text that a chunk of a chat or of a completion brings, as it stands in its JSON string, if it brings any.
+pub fn text_in(endpoint: Endpoint, event: &[u8]) -> Option<&[u8]> {
+    let finder = match endpoint {
+        Endpoint::Chat => &CONTENT,
+        Endpoint::Completions => &TEXT,
+        Endpoint::Generate
+        | Endpoint::Rerank
+        | Endpoint::Embeddings
+        | Endpoint::Classify
+        | Endpoint::Score
+        | Endpoint::Responses => return None,
+    };
+    let text = filled_string(event, finder)?;
+    let mut at = 0;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', &text[at..])?;
+        if text[at] == b'"' {
+            return Some(&text[..at]);
+        }
+        // What is escaped may be a quote.
+        at = (at + 2).min(text.len());
+    }
+}
+
+/// What follows the opening quote of the first string behind `finder` that isn't empty. Log probabilities have a
+/// `content` too, a list.
+fn filled_string<'a>(event: &'a [u8], finder: &Finder<'_>) -> Option<&'a [u8]> {
+    finder.find_iter(event).find_map(|at| {
+        let value = event[at + finder.needle().len()..].trim_ascii_start();
+        let text = value.strip_prefix(b"\"")?;
+        (!text.starts_with(b"\"")).then_some(text)
+    })
 }
 
 fn number(event: &[u8], finder: &Finder<'_>) -> Option<u32> {

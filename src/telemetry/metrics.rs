@@ -6,6 +6,7 @@
 
 mod buckets;
 mod catalogue;
+mod continuations;
 mod documentation;
 mod gauges;
 mod http;
@@ -23,6 +24,8 @@ use crate::workers::WorkerSet;
 
 pub use buckets::Buckets;
 use catalogue::Catalogue;
+pub use continuations::Continuation;
+use continuations::ContinuationFamilies;
 use gauges::WorkerGauges;
 use http::HttpFamilies;
 pub use launches::{LaunchFamilies, LaunchReason};
@@ -36,6 +39,7 @@ pub struct Metrics {
     catalogue: Catalogue,
     pub http: HttpFamilies,
     pub requests: RequestFamilies,
+    pub continuations: ContinuationFamilies,
     pub workers: WorkerFamilies,
     pub ratio: RatioFamilies,
     pub launches: LaunchFamilies,
@@ -49,6 +53,7 @@ impl Metrics {
         let make = &mut catalogue;
         let http = HttpFamilies::new(make, buckets);
         let requests = RequestFamilies::new(make, buckets);
+        let continuations = ContinuationFamilies::new(make);
         let workers = WorkerFamilies::new(make, buckets);
         let gauges = Mutex::new(WorkerGauges::new(make));
         let ratio = RatioFamilies::new(make);
@@ -64,6 +69,7 @@ impl Metrics {
             catalogue,
             http,
             requests,
+            continuations,
             workers,
             ratio,
             launches,

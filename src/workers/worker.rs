@@ -180,6 +180,8 @@ pub struct Worker {
     report: ArcSwapOption<LoadReport>,
     /// Whether it gave one when it was last asked.
     reports: AtomicBool,
+    /// Streams that can go on elsewhere are to leave.
+    left_by_streams: AtomicBool,
 }
 
 impl Worker {
@@ -207,6 +209,7 @@ impl Worker {
             stats: WorkerStats::default(),
             report: ArcSwapOption::empty(),
             reports: AtomicBool::new(false),
+            left_by_streams: AtomicBool::new(false),
         }
     }
 
@@ -238,6 +241,16 @@ impl Worker {
             };
             queue::has_place(places, claim)
         })
+    }
+
+    /// Asks the streams on it to go on at other workers, those that can; or to stay again.
+    pub fn ask_streams_to_leave(&self, leave: bool) {
+        self.left_by_streams.store(leave, Ordering::Relaxed);
+    }
+
+    /// Whether its streams are to go on at other workers.
+    pub fn is_left_by_streams(&self) -> bool {
+        self.left_by_streams.load(Ordering::Relaxed)
     }
 
     /// Waits until the closed gate has nobody inside. Never returns while the gate stays open.

@@ -1,6 +1,7 @@
 //! The request path against simulated workers: answers right and whole, faults before and after the first byte, clients
 //! that leave. In memory and in virtual time.
 
+mod continuation;
 mod queue;
 mod rig;
 mod telemetry;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use adaptive_router::clock::Clock;
 use adaptive_router::config::{Config, Parsed};
-use adaptive_router::proxy::{self, Admission, Policies, PrefillQueue, Proxy, WaitingRoom, abort};
+use adaptive_router::proxy::{
+    self, Admission, KeptBytes, Policies, PrefillQueue, Proxy, WaitingRoom, abort,
+};
 use adaptive_router::simulate;
 use adaptive_router::telemetry::trace::Traces;
 use adaptive_router::telemetry::{Metrics, Slo, Telemetry};
@@ -141,6 +143,10 @@ impl Rig {
         let (aborter, aborts) = abort::channel();
         tasks.spawn(abort::run(upstream.clone(), aborts, cancel));
         let (suspects, suspected) = mpsc::channel(16);
+        let kept_bytes = KeptBytes::new(
+            &config.continuation,
+            telemetry.metrics.continuations.kept_bytes(),
+        );
         let proxy = Arc::new(Proxy {
             admission: Admission::new(&config.admission, room),
             queue,
@@ -150,6 +156,7 @@ impl Rig {
             clock: Clock::start(),
             telemetry,
             traces: Traces::off(),
+            kept_bytes,
             aborter,
             suspects,
             config: Arc::from(config),

@@ -22,6 +22,10 @@ const START: &str = " §";
 /// Token ids: ordinary ones, and those of first tokens, which carry the same 16 bits.
 const FIRST_ID: u32 = 1 << 17;
 const START_ID: u32 = 1 << 18;
+/// Ids of a prompt that was a text: the first four carry its hash, as the first tokens of an answer do.
+const TEXT_ID: u32 = 1 << 19;
+/// And the rest nothing.
+const FILLER_ID: u32 = 2;
 /// An answer that nobody cuts ends by itself after so many tokens.
 const NATURAL_LENGTH: Range<u32> = 64..192;
 /// The id that a natural end reports as matched.
@@ -113,7 +117,7 @@ impl Answer {
     }
 
     pub fn to_tokens(prompt: &[u32]) -> Self {
-        continuation_of_tokens(prompt).unwrap_or_else(|| Self::new(hash_of_tokens(prompt)))
+        continuation_of_tokens(prompt).unwrap_or_else(|| Self::new(name_for_tokens(prompt)))
     }
 
     /// To input that is neither: embeddings, images.
@@ -160,6 +164,15 @@ impl Answer {
 
     pub fn ids(self, tokens: u32) -> Vec<u32> {
         (0..tokens).map(|index| self.token(index).id()).collect()
+    }
+
+    /// Tokens of `prompt`, which this is the answer to: what it holds of the answer counts as it was generated.
+    pub(crate) fn prompt_tokens(self, prompt: &str) -> u64 {
+        let start = memchr::memmem::rfind(prompt.as_bytes(), START.as_bytes());
+        match start.filter(|_| self.offset > 0) {
+            Some(start) => prompt_tokens(&prompt[..start]) + u64::from(self.offset),
+            None => prompt_tokens(prompt),
+        }
     }
 
     /// After how many tokens the model stops by itself. At least one: a model can't say nothing.
@@ -238,6 +251,70 @@ pub const fn prompt_tokens(prompt: &str) -> u64 {
     if tokens == 0 { 1 } else { tokens as u64 }
 }
 
+/// The ids of a text: as many as it has tokens, four at the least. With the ids of an answer behind them they make a
+/// prompt that is continued as the text itself would be.
+pub(crate) fn ids_of_text(text: &str) -> Vec<u32> {
+    let said = memchr::memmem::rfind(text.as_bytes(), START.as_bytes())
+        .and_then(|start| Some((start, said_in(&text[start..])?)));
+    let (before, said) = match &said {
+        Some((start, said)) => (&text[..*start], said.as_slice()),
+        None => (text, &[][..]),
+    };
+    let mut ids = Vec::new();
+    if !before.is_empty() {
+        let name = xxh3_64(before.as_bytes());
+        let piece = |index| TEXT_ID + u32::from((name >> (16 * (NAME_TOKENS - 1 - index))) as u16);
+        ids.extend((0..NAME_TOKENS).map(piece));
+        ids.resize(ids.len().max(prompt_tokens(before) as usize), FILLER_ID);
+    }
+    ids.extend(said);
+    ids
+}
+
+/// The text of ids, as far as they are an answer's.
+pub(crate) fn text_of_ids(ids: &[u32]) -> String {
+    let start = ids.iter().rposition(|id| (START_ID..TEXT_ID).contains(id));
+    let said = start.map_or(&[][..], |start| &ids[start..]);
+    let mut text = String::new();
+    for (place, &id) in (0..).zip(said) {
+        let kind = match place {
+            0 => Kind::Start,
+            1..NAME_TOKENS => Kind::Name,
+            _ => Kind::Word,
+        };
+        // The low bits are the token's value, whatever stands before them.
+        let token = Token {
+            value: id as u16,
+            kind,
+        };
+        token.push_text(&mut text);
+    }
+    text
+}
+
+/// The ids of an answer's beginning. Its first four tokens say whose it is, and so how it goes on.
+fn said_in(said: &str) -> Option<Vec<u32>> {
+    let mut words = said.strip_prefix(START)?.split(' ');
+    let mut name = 0;
+    for _ in 0..NAME_TOKENS {
+        // Of an answer that is cut before its fourth token the missing pieces are of no account.
+        let piece = words
+            .next()
+            .map_or("0", |word| word.get(..4).unwrap_or(word));
+        name = name << 16 | u64::from_str_radix(piece, 16).ok()?;
+    }
+    let mut answer = Answer::new(name);
+    let (mut rest, mut token, mut ids) = (said, String::new(), Vec::new());
+    while !rest.is_empty() {
+        token.clear();
+        answer.token(0).push_text(&mut token);
+        rest = rest.strip_prefix(token.as_str())?;
+        ids.push(answer.token(0).id());
+        answer.offset += 1;
+    }
+    Some(ids)
+}
+
 /// A text of exactly so many prompt tokens, for load generators; `seed` makes it unlike any other.
 pub fn prompt_of(tokens: u64, seed: u64) -> String {
     let mut dice = fastrand::Rng::with_seed(seed);
@@ -288,10 +365,25 @@ fn continuation_of_text(prompt: &str) -> Option<Answer> {
     Some(answer)
 }
 
+/// What the answer to a prompt of ids is called: by its text where the ids are those of one ([`ids_of_text`]).
+fn name_for_tokens(prompt: &[u32]) -> u64 {
+    let pieces: Option<Vec<u64>> = prompt
+        .iter()
+        .take(NAME_TOKENS as usize)
+        .map(|id| id.checked_sub(TEXT_ID).map(u64::from))
+        .collect();
+    match pieces.as_deref() {
+        Some(pieces @ [_, _, _, _]) => pieces.iter().fold(0, |name, piece| name << 16 | piece),
+        Some(_) | None => hash_of_tokens(prompt),
+    }
+}
+
 fn continuation_of_tokens(prompt: &[u32]) -> Option<Answer> {
-    let start = prompt.iter().rposition(|&id| id >= START_ID)?;
+    let start = prompt
+        .iter()
+        .rposition(|id| (START_ID..TEXT_ID).contains(id))?;
     let (before, said) = prompt.split_at(start);
-    let answer = Answer::new(hash_of_tokens(before));
+    let answer = Answer::new(name_for_tokens(before));
     let offset = u32::try_from(said.len()).ok()?;
     (answer.ids(offset) == said).then_some(Answer { offset, ..answer })
 }
@@ -327,6 +419,23 @@ mod tests {
         let whole = Answer::to_tokens(&prompt).ids(40);
         let with_twelve = [&prompt[..], &whole[..12]].concat();
         assert_eq!(Answer::to_tokens(&with_twelve).ids(28), whole[12..]);
+    }
+
+    #[test]
+    fn the_ids_of_a_text_are_answered_and_continued_as_the_text_is() {
+        let whole = Answer::to_text("text").ids(60);
+        let prompt = ids_of_text("text");
+        assert_eq!(Answer::to_tokens(&prompt).ids(60), whole);
+        for cut in [1, 3, 4, 5, 40] {
+            let said = Answer::to_text("text").text(cut);
+            let ids = ids_of_text(&said);
+            assert_eq!(ids, whole[..cut as usize], "{cut}");
+            assert_eq!(text_of_ids(&ids), said, "{cut}");
+            let together = [&prompt[..], &ids].concat();
+            assert_eq!(ids_of_text(&format!("text{said}")), together);
+            let rest = Answer::to_tokens(&together).ids(60 - cut);
+            assert_eq!(rest, whole[cut as usize..], "{cut}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(crate) mod reset;
 mod responses;
 mod serve;
 mod sse;
+mod tokenize;
 mod wire;
 
 use crate::SimulatedWorker;
@@ -63,6 +64,10 @@ fn all_routes(worker: SimulatedWorker) -> Router {
         .route("/rerank", post(pooling::rerank))
         .route("/v1/classify", post(pooling::classify))
         .route("/v1/score", post(pooling::score))
+        .route("/v1/tokenize", post(tokenize::tokenize))
+        .route("/tokenize", post(tokenize::tokenize))
+        .route("/v1/detokenize", post(tokenize::detokenize))
+        .route("/detokenize", post(tokenize::detokenize))
         .route("/ready", get(admin::ready))
         .route("/health", get(admin::health))
         .route("/health_generate", get(admin::health))

@@ -26,7 +26,7 @@ pub struct LegStart<'a> {
 }
 
 /// Where the legs of a request begin.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct LegTraces(Option<(SdkTracer, Context)>);
 
 impl LegTraces {

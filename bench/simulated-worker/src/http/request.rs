@@ -2,7 +2,7 @@
 
 use super::errors::Refusal;
 use crate::{
-    answer::{self, Answer},
+    answer::Answer,
     config::Config,
     engine::{self, Meeting, Sampling},
 };
@@ -124,9 +124,10 @@ pub(crate) enum Source {
 
 impl Prompt {
     pub(crate) fn text(text: String) -> Self {
+        let answer = Answer::to_text(&text);
         Self {
-            answer: Answer::to_text(&text),
-            tokens: answer::prompt_tokens(&text),
+            answer,
+            tokens: answer.prompt_tokens(&text),
             source: Source::Text(text),
         }
     }

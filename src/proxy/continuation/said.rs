@@ -1,0 +1,132 @@
+//! What a client has been told of its answer so far.
+//!
+//! Kept as it came, because hardly any stream is ever continued: the text of chunks as it stands in their JSON strings,
+//! one behind the other, which is a JSON string again; and the last event, which says whether the answer has finished
+//! and, at `/generate`, holds all of it.
+
+use bytes::Bytes;
+
+use crate::proxy::endpoint::Endpoint;
+use crate::proxy::{sse, tokens};
+
+/// The first chunk says by which id the client knows the answer. One that is longer than this is not SGLang's.
+const LONGEST_FIRST: usize = 4096;
+
+/// The answer so far, as one stream's client has it.
+#[derive(Debug, Clone)]
+pub(in crate::proxy) struct Said {
+    endpoint: Endpoint,
+    /// Of chunks; `/generate` repeats its text in each event.
+    text: Vec<u8>,
+    /// Reasoning or tool calls came, which no prompt can hold.
+    more_than_text: bool,
+    first: Box<[u8]>,
+    last: Bytes,
+}
+
+impl Said {
+    pub(in crate::proxy) fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            text: Vec::new(),
+            more_than_text: false,
+            first: Box::default(),
+            last: Bytes::new(),
+        }
+    }
+
+    /// A whole event goes to the client: `event`, which may be a part of `piece`. Comments and `[DONE]` tell nothing.
+    pub(in crate::proxy) fn event(&mut self, event: &[u8], piece: &Bytes) {
+        if !sse::payload(event).is_some_and(|data| data.starts_with(b"{")) {
+            return;
+        }
+        // Most events lie in the piece that they end in, and are then kept without a copy.
+        self.last = if piece.as_ptr_range().contains(&event.as_ptr()) {
+            piece.slice_ref(event)
+        } else {
+            Bytes::copy_from_slice(event)
+        };
+        if self.endpoint == Endpoint::Generate {
+            return;
+        }
+        if self.first.is_empty() && event.len() <= LONGEST_FIRST {
+            self.first = event.into();
+        }
+        match tokens::text_in(self.endpoint, event) {
+            Some(text) => self.text.extend_from_slice(text),
+            None => self.more_than_text |= tokens::brings_more_than_text(event),
+        }
+    }
+
+    /// The text of chunks, as it stands in a JSON string.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(super) fn is_more_than_text(&self) -> bool {
+        self.more_than_text
+    }
+
+    /// The first chunk.
+    pub(super) fn first(&self) -> &[u8] {
+        &self.first
+    }
+
+    /// The last event.
+    pub(super) fn last(&self) -> &[u8] {
+        &self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(endpoint: Endpoint, events: &[&'static str]) -> Said {
+        let mut said = Said::new(endpoint);
+        for event in events {
+            let piece = Bytes::from_static(event.as_bytes());
+            said.event(&piece, &piece);
+        }
+        said
+    }
+
+    #[test]
+    fn the_texts_of_chunks_add_up_to_one_json_string() {
+        let events = [
+            r#"data: {"id":"a","choices":[{"delta":{"role":"assistant","content":""}}]}"#,
+            r#"data: {"id":"a","choices":[{"delta":{"content":"say \"hi\\"}}]}"#,
+            r#"data: {"id":"a","choices":[{"delta":{"content":"\n\n東"}}]}"#,
+            r#"data: {"id":"a","choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+        ];
+        let said = said(Endpoint::Chat, &events);
+        let json = format!("\"{}\"", String::from_utf8(said.text().to_vec()).unwrap());
+        let text: String = serde_json::from_str(&json).unwrap();
+        assert_eq!(text, "say \"hi\\\n\n東");
+        assert_eq!(said.first(), events[0].as_bytes());
+        assert_eq!(said.last(), events[3].as_bytes());
+        assert!(!said.is_more_than_text());
+    }
+
+    #[test]
+    fn reasoning_and_tool_calls_are_more_than_text() {
+        for delta in [
+            r#"{"reasoning_content":"hm","content":null}"#,
+            r#"{"content":null,"tool_calls":[{"index":0}]}"#,
+        ] {
+            let event = format!(r#"data: {{"choices":[{{"delta":{delta}}}]}}"#).leak();
+            assert!(
+                said(Endpoint::Chat, &[event]).is_more_than_text(),
+                "{event}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_event_is_kept_also_where_it_came_in_two_pieces() {
+        let mut said = Said::new(Endpoint::Generate);
+        let piece = Bytes::from_static(b"xt\":\"a\"}\n\n");
+        said.event(b"data: {\"text\":\"a\"}", &piece);
+        assert_eq!(said.last(), b"data: {\"text\":\"a\"}");
+    }
+}
