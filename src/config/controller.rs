@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use policies::queue::QueueOrder;
-use policies::ratio::{ControllerSettings, GuardrailSettings, PlannerSettings, ThresholdSettings};
+use policies::ratio::{
+    ControllerSettings, Drain, GuardrailSettings, PlannerSettings, ThresholdSettings,
+};
 
 use super::parse;
 use super::slo::SloSettings;
@@ -19,11 +21,13 @@ pub enum PlannerName {
     Fixed,
 }
 
-/// What becomes of a role change whose worker is not empty in time: it is waited for, half an hour at most; or has to end
-/// what it runs, so that clients get what there is, marked as aborted; or serves on in its old role.
+/// What becomes of a role change whose worker is not empty in time: it is waited for, half an hour at most; or its streams
+/// go on at other workers, those that can, and the others are waited for; or it has to end what it runs, so that clients
+/// get what there is, marked as aborted; or it serves on in its old role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Overdue {
     Wait,
+    Migrate,
     Abort,
     CallOff,
 }
@@ -32,6 +36,7 @@ impl Overdue {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Wait => "wait",
+            Self::Migrate => "migrate",
             Self::Abort => "abort",
             Self::CallOff => "call-off",
         }
@@ -109,12 +114,13 @@ pub struct TransitionSettings {
     #[arg(id = "max-transitions", long, value_name = "N", default_value_t = 1, value_parser = parse::positive_size)]
     pub max_at_once: usize,
 
-    /// Seconds that a worker gets to finish what it runs before its role is changed
-    #[arg(id = "drain-timeout-secs", long, value_name = "SECS", default_value = "120", value_parser = parse::positive_seconds)]
-    pub drain_timeout: Duration,
+    /// Seconds that a worker gets to finish what it runs before its role is changed [default: 120] (0 with
+    /// --drain-overdue migrate)
+    #[arg(id = "drain-timeout-secs", long, value_name = "SECS", value_parser = parse::seconds)]
+    drain_timeout: Option<Duration>,
 
-    /// What to do when it hasn't finished by then: wait on (half an hour at most), abort what it runs, or call the role
-    /// change off
+    /// What to do when it hasn't finished by then: wait on (half an hour at most), have streams go on at other workers
+    /// (--stream-continuation) and wait for what can't, abort what it runs, or call the role change off
     #[arg(id = "drain-overdue", long, value_name = "WHAT", value_enum, default_value_t = Overdue::Wait)]
     pub overdue: Overdue,
 
@@ -127,6 +133,19 @@ pub struct TransitionSettings {
     /// Seconds that a worker may take from the start of its process in the new role until it is found good
     #[arg(id = "role-restart-timeout-secs", long, value_name = "SECS", default_value = "900", value_parser = parse::positive_seconds)]
     pub start_timeout: Duration,
+}
+
+/// Longer than most answers take.
+const DRAIN_TIMEOUT: Duration = Duration::from_mins(2);
+
+impl TransitionSettings {
+    /// How long a worker gets to finish what it runs. Streams that can go on elsewhere have nothing to wait for.
+    pub fn drain_timeout(&self) -> Duration {
+        self.drain_timeout.unwrap_or(match self.overdue {
+            Overdue::Migrate => Duration::ZERO,
+            Overdue::Wait | Overdue::Abort | Overdue::CallOff => DRAIN_TIMEOUT,
+        })
+    }
 }
 
 fn guardrails() -> GuardrailSettings {
@@ -160,6 +179,10 @@ impl RatioSettings {
                 agreement: self.agreement,
                 queue_order: order,
                 wait_for_decode,
+                drain: match self.transition.overdue {
+                    Overdue::Migrate => Drain::Migrate,
+                    Overdue::Wait | Overdue::Abort | Overdue::CallOff => Drain::Wait,
+                },
                 ..controller()
             }),
         }

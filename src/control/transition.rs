@@ -161,23 +161,28 @@ impl Mover {
     /// Waits until nothing is in flight on the worker.
     async fn drain(&self, worker: &Worker) -> Result<(), MoveError> {
         let drained = worker.drained();
-        let limit = self.settings.drain_timeout;
+        let limit = self.settings.drain_timeout();
         if timeout(limit, drained).await.is_ok() {
             return Ok(());
         }
         let overdue = self.settings.overdue;
         tracing::warn!(worker = %worker.url, in_flight = worker.in_flight(), overdue = overdue.as_str(), "drain is overdue");
+        let rest = (LONGEST_DRAIN.saturating_sub(limit), LONGEST_DRAIN);
         let (limit, all) = match overdue {
             Overdue::CallOff => return Err(MoveError::CalledOff(limit)),
-            Overdue::Wait => (LONGEST_DRAIN.saturating_sub(limit), LONGEST_DRAIN),
+            Overdue::Wait => rest,
+            Overdue::Migrate => {
+                worker.ask_streams_to_leave(true);
+                rest
+            }
             Overdue::Abort => {
                 self.abort_all(worker).await;
                 (ABORT_LIMIT, limit + ABORT_LIMIT)
             }
         };
-        timeout(limit, worker.drained())
-            .await
-            .map_err(|_| MoveError::CalledOff(all))
+        let drained = timeout(limit, worker.drained()).await;
+        worker.ask_streams_to_leave(false);
+        drained.map_err(|_| MoveError::CalledOff(all))
     }
 
     /// Has the worker end what it runs: each stream gets its last event, which says that it was aborted.

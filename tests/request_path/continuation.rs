@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use policies::lifecycle::WorkerEvent;
 use serde_json::{Value, json};
 use simulated_worker::Fault;
 use simulated_worker::answer::{self, Answer};
@@ -338,6 +339,71 @@ async fn switched_off_or_without_memory_a_stream_ends_with_its_worker() {
         assert!(!answer.is_done() && !answer.broke);
         assert_eq!(continued(&rig, "failure", "continued"), 0.0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_leave_a_worker_that_is_drained_and_lose_nothing() {
+    for how in Ask::ALL {
+        let tokens = 400;
+        let whole = undisturbed(how, tokens, &json!({})).await;
+        let rig = Rig::new(&[]);
+        let drained = rig.worker("http://decode-0:30000");
+        let nothing_more = json!({});
+        let streams =
+            futures_util::future::join_all((0..6).map(|_| ask(&rig, how, tokens, &nothing_more)));
+        let drain = async {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            let before = drained.in_flight();
+            rig.proxy
+                .registry
+                .apply(drained.id, WorkerEvent::DrainRequested);
+            drained.ask_streams_to_leave(true);
+            let left = tokio::time::timeout(Duration::from_millis(500), drained.drained()).await;
+            (before, left.is_ok())
+        };
+        let (streams, (before, left)) = tokio::join!(streams, drain);
+        assert!(
+            before > 1 && left,
+            "{how:?}: {before} were there, all left: {left}"
+        );
+        for answer in &streams {
+            assert_eq!(Stream::of(how, answer), whole, "{how:?}");
+        }
+        assert_eq!(continued(&rig, "drain", "continued"), f64::from(before));
+        let all = Ledger {
+            completed: 6,
+            ..Ledger::default()
+        };
+        assert_eq!(rig.ledger(), all);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_nobody_takes_stays_on_its_drained_worker() {
+    let rig = Rig::new(&["--disable-retries"]);
+    let whole = undisturbed(Ask::Completion, 200, &json!({})).await;
+    let nothing_more = json!({});
+    let stream = ask(&rig, Ask::Completion, 200, &nothing_more);
+    let drain = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        for worker in &rig.prefill {
+            let refuse = Fault::Refuse {
+                status: 503,
+                retry_after_s: None,
+            };
+            worker.faults().add(refuse);
+        }
+        for url in ["http://decode-0:30000", "http://decode-1:30000"] {
+            rig.worker(url).ask_streams_to_leave(true);
+        }
+    };
+    let (answer, ()) = tokio::join!(stream, drain);
+    assert_eq!(Stream::of(Ask::Completion, &answer), whole);
+    assert_eq!(
+        continued(&rig, "drain", "not_continued"),
+        1.0,
+        "it is asked once"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -230,8 +230,8 @@ async fn only_the_leg_that_failed_is_charged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_cut_by_its_worker_ends_with_one_error_event_and_no_done() {
-    let rig = Rig::new(&[]);
+async fn a_stream_that_is_not_to_be_continued_ends_with_one_error_event_and_no_done() {
+    let rig = Rig::new(&["--stream-continuation", "off"]);
     Rig::fault(&rig.decode, &Fault::ResetMidStream { after_tokens: 5 });
     let answer = rig
         .post("/v1/completions", completion(&json!("a"), true))
@@ -264,6 +264,8 @@ async fn a_silent_worker_is_given_up_within_its_limit() {
         "3",
         "--idle-timeout-secs",
         "2",
+        "--stream-continuation",
+        "off",
     ];
     let rig = Rig::new(&flags);
     Rig::fault(&rig.decode, &Fault::StallBeforeHead { stall_ms: None });

@@ -12,7 +12,7 @@ use adaptive_router::simulate;
 use adaptive_router::telemetry::trace::Traces;
 use adaptive_router::telemetry::{Metrics, Slo, Telemetry};
 use adaptive_router::upstream::Upstream;
-use adaptive_router::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
+use adaptive_router::workers::{Worker, WorkerRegistry, WorkerSpec, WorkerUrl};
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
@@ -257,6 +257,14 @@ impl Rig {
             }
         }
         events
+    }
+
+    /// The router's side of a worker.
+    pub(crate) fn worker(&self, url: &str) -> Arc<Worker> {
+        let set = self.proxy.registry.snapshot();
+        let mut members = set.members().iter();
+        let member = members.find(|member| member.worker.url.as_str() == url);
+        Arc::clone(&member.expect("a worker of the rig").worker)
     }
 
     /// In flight on the router's side, over all workers.

@@ -312,6 +312,18 @@ async fn a_drain_that_is_overdue_is_called_off_or_waited_for_or_ended() {
     let held = waits.worker.enter();
     assert!(held.is_some(), "it serves");
 
+    let leaves = Rig::new(false, |settings| settings.overdue = Overdue::Migrate);
+    let held = leaves.worker.enter();
+    let change = leaves.start(Means::InPlace);
+    leaves.bench.elapse(1.0).await;
+    assert!(leaves.worker.is_left_by_streams());
+    drop(held);
+    assert!(change.await.unwrap().is_ok());
+    assert!(
+        !leaves.worker.is_left_by_streams(),
+        "streams may come again"
+    );
+
     let ends = Rig::new(false, |settings| settings.overdue = Overdue::Abort);
     ends.moved.set("/abort_request", Reply::Status(200));
     let held = ends.worker.enter();
