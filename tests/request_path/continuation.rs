@@ -166,7 +166,7 @@ async fn a_stream_that_loses_its_decode_worker_is_the_one_that_it_would_have_bee
     for how in Ask::ALL {
         let whole = undisturbed(how, TOKENS, &json!({})).await;
         assert_eq!(whole.text, how.answer().text(TOKENS));
-        for after_tokens in [1, 2, 7, TOKENS - 1] {
+        for after_tokens in [1, 2, 7, TOKENS - 1, TOKENS] {
             for fault in faults(after_tokens) {
                 // The first decode worker has the fault, the second one doesn't; round robin begins with either.
                 let rig = Rig::new(&["--idle-timeout-secs", "2"]);
