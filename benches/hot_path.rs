@@ -18,7 +18,7 @@ use std::time::Duration;
 use adaptive_router::clock::Clock;
 use adaptive_router::config::{Config, Parsed};
 use adaptive_router::proxy::{
-    self, Admission, Picked, Picker, Policies, Proxy, Tried, WaitingRoom, abort,
+    self, Admission, KeptBytes, Picked, Picker, Policies, Proxy, Tried, WaitingRoom, abort,
 };
 use adaptive_router::telemetry::trace::Traces;
 use adaptive_router::telemetry::{Metrics, Slo, Telemetry};
@@ -150,6 +150,10 @@ impl Rig {
         };
         let telemetry = Arc::new(Telemetry::new(Metrics::default(), slo));
         let room = WaitingRoom::new(&config.queue, telemetry.queued.clone());
+        let kept_bytes = KeptBytes::new(
+            &config.continuation,
+            telemetry.metrics.continuations.kept_bytes(),
+        );
         let (aborter, aborts) = abort::channel();
         let (suspects, suspected) = mpsc::channel(1);
         let proxy = Arc::new(Proxy {
@@ -162,6 +166,7 @@ impl Rig {
             telemetry,
             traces: Traces::off(),
             aborter,
+            kept_bytes,
             suspects,
             config: Arc::new(config),
         });

@@ -15,14 +15,13 @@ pub enum Switch {
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(next_help_heading = "Request Handling")]
 pub struct ContinuationSettings {
-    /// Whether a stream whose decode worker dies, falls silent or is drained past its limit goes on at another pair,
-    /// which computes the prompt and the answer so far anew. Requests that can't be continued exactly (docs/continuation.md
-    /// lists them) end with an error event as with off. Needs stream metrics
+    /// Have a stream whose decode worker dies, falls silent or is drained past its limit go on at another pair, where that
+    /// can be done exactly (docs/continuation.md); else, or if off, it ends with an error event
     #[arg(id = "stream-continuation", long, value_name = "SWITCH", value_enum, default_value_t = Switch::On)]
     pub streams: Switch,
 
     // A GiB: a thousand streams of a megabyte each, or a hundred thousand of ten kilobytes.
-    /// Bytes of running streams' requests that are kept for it at most; streams that begin above it are not continued
+    /// Bytes of requests that are kept for it at most; streams that begin above it are not continued
     #[arg(id = "stream-continuation-max-bytes", long, value_name = "BYTES", default_value_t = 1024 * 1024 * 1024, value_parser = parse::whole::<usize>)]
     pub max_bytes: usize,
 }

@@ -124,9 +124,15 @@ impl Events {
         }
         if ended > 0 {
             self.release(queue);
+        }
+        if ended == piece.len() {
+            queue.push_back(piece);
+            return broke;
+        }
+        if ended > 0 {
             queue.push_back(piece.slice(..ended));
         }
-        if broke.is_none() && ended < piece.len() {
+        if broke.is_none() {
             self.hold(piece.slice(ended..), queue);
         }
         broke

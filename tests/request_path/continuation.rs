@@ -145,9 +145,9 @@ async fn undisturbed(how: Ask, tokens: u32, more: &Value) -> Stream {
     Stream::of(how, &ask(&rig, how, tokens, more).await)
 }
 
-fn continued(rig: &Rig, cause: &str, result: &str) -> f64 {
+fn continued(rig: &Rig, cause: &str, result: &str) -> u64 {
     let labels = [("cause", cause), ("result", result)];
-    rig.metric("adaptive_router_stream_continuations_total", &labels)
+    rig.metric("adaptive_router_stream_continuations_total", &labels) as u64
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,10 +175,9 @@ async fn a_stream_that_loses_its_decode_worker_is_the_one_that_it_would_have_bee
                     let answer = ask(&rig, how, TOKENS, &json!({})).await;
                     assert_eq!(Stream::of(how, &answer), whole, "{how:?} {fault:?}");
                 }
-                assert!(
-                    continued(&rig, "failure", "continued") > 0.0,
-                    "{how:?} {fault:?}"
-                );
+                let continued = continued(&rig, "failure", "continued");
+                // With its last token an answer may be out before the fault strikes.
+                assert!(continued > 0 || after_tokens == TOKENS, "{how:?} {fault:?}");
                 let all = Ledger {
                     completed: 2,
                     ..Ledger::default()
@@ -202,7 +201,7 @@ async fn a_stream_survives_one_worker_after_the_other() {
         }
         let answer = ask(&rig, how, TOKENS, &json!({})).await;
         assert_eq!(Stream::of(how, &answer), whole, "{how:?}");
-        assert_eq!(continued(&rig, "failure", "continued"), 6.0);
+        assert_eq!(continued(&rig, "failure", "continued"), 6);
     }
 }
 
@@ -212,8 +211,8 @@ async fn a_stream_is_not_continued_for_ever() {
     Rig::fault(&rig.decode, &Fault::ResetMidStream { after_tokens: 2 });
     let answer = ask(&rig, Ask::Completion, TOKENS, &json!({})).await;
     assert!(!answer.is_done() && !answer.broke);
-    assert_eq!(continued(&rig, "failure", "continued"), 8.0);
-    assert_eq!(continued(&rig, "failure", "not_continued"), 1.0);
+    assert_eq!(continued(&rig, "failure", "continued"), 8);
+    assert_eq!(continued(&rig, "failure", "not_continued"), 1);
     let events = answer.events();
     let error = events.last().expect("events");
     assert_eq!(error["error"]["code"], "decode_server_error");
@@ -256,7 +255,7 @@ async fn stop_strings_and_natural_ends_are_kept() {
                 let answer = ask(&rig, how, TOKENS, &more).await;
                 assert_eq!(Stream::of(how, &answer), alone, "{how:?} {more}");
             }
-            assert!(continued(&rig, "failure", "continued") > 0.0);
+            assert!(continued(&rig, "failure", "continued") > 0);
         }
     }
 }
@@ -318,7 +317,7 @@ async fn what_can_not_be_continued_exactly_ends_in_one_error_event() {
         assert_eq!(errors, 1, "{more}");
         let labels = [("endpoint", how.path()), ("reason", reason)];
         let counted = rig.metric("adaptive_router_stream_continuations_total", &labels);
-        assert_eq!(counted, 1.0, "{more}");
+        assert_eq!(counted as u64, 1, "{more}");
         let failed = Ledger {
             failed: 1,
             ..Ledger::default()
@@ -337,7 +336,7 @@ async fn switched_off_or_without_memory_a_stream_ends_with_its_worker() {
         Rig::fault(&rig.decode, &Fault::ResetMidStream { after_tokens: 3 });
         let answer = ask(&rig, Ask::Chat, TOKENS, &json!({})).await;
         assert!(!answer.is_done() && !answer.broke);
-        assert_eq!(continued(&rig, "failure", "continued"), 0.0);
+        assert_eq!(continued(&rig, "failure", "continued"), 0);
     }
 }
 
@@ -369,7 +368,7 @@ async fn streams_leave_a_worker_that_is_drained_and_lose_nothing() {
         for answer in &streams {
             assert_eq!(Stream::of(how, answer), whole, "{how:?}");
         }
-        assert_eq!(continued(&rig, "drain", "continued"), f64::from(before));
+        assert_eq!(continued(&rig, "drain", "continued"), u64::from(before));
         let all = Ledger {
             completed: 6,
             ..Ledger::default()
@@ -401,7 +400,7 @@ async fn a_stream_that_nobody_takes_stays_on_its_drained_worker() {
     assert_eq!(Stream::of(Ask::Completion, &answer), whole);
     assert_eq!(
         continued(&rig, "drain", "not_continued"),
-        1.0,
+        1,
         "it is asked once"
     );
 }
@@ -426,7 +425,7 @@ async fn an_abort_that_a_client_asked_for_is_its_answer() {
     let last = answer.events().pop().expect("events");
     assert_eq!(last["meta_info"]["finish_reason"]["type"], "abort");
     assert!(answer.is_done());
-    assert_eq!(continued(&rig, "failure", "continued"), 0.0);
+    assert_eq!(continued(&rig, "failure", "continued"), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -449,12 +448,15 @@ async fn a_client_that_leaves_while_its_stream_changes_workers_frees_all_of_them
     let left = tokio::time::timeout(Duration::from_secs(3), read).await;
     drop(body);
     let workers = || rig.prefill.iter().chain(&rig.decode);
-    assert!(left.is_err() || continued(&rig, "failure", "continued") > 0.0);
+    assert!(left.is_err() || continued(&rig, "failure", "continued") > 0);
     let free = within(Duration::from_millis(100), || {
         workers().all(|worker| worker.stats().in_flight == 0)
     })
     .await;
     assert!(free);
     assert_eq!(rig.in_flight(), 0);
-    assert_eq!(rig.metric("adaptive_router_stream_kept_bytes", &[]), 0.0);
+    assert_eq!(
+        rig.metric("adaptive_router_stream_kept_bytes", &[]) as u64,
+        0
+    );
 }

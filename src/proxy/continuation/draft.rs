@@ -310,8 +310,7 @@ fn stops_in(members: &Object<'_>) -> Vec<String> {
 fn usage_is_missing(members: &Object<'_>, said: &Said) -> bool {
     let options = members.object("stream_options");
     let wanted = options.and_then(|options| options.read("include_usage")) == Some(true);
-    let has_choices = !memchr::memmem::find(said.last(), b"\"choices\":[]").is_some();
-    wanted && has_choices
+    wanted && memchr::memmem::find(said.last(), b"\"choices\":[]").is_none()
 }
 
 /// One more message of the assistant's; or, where the client wanted its own last one continued, that one made longer.

@@ -148,7 +148,12 @@ fn chat_choice<'a>(mut choice: Object<'a>, before: &Answer, overrun: bool) -> Op
     let delta = choice.object("delta").unwrap_or_default();
     let content: Option<String> = delta.read("content");
     let greets = delta.get("role").is_some() && content.as_deref().is_none_or(str::is_empty);
-    if (greets && !finishes) || (finishes && before.finished) || (overrun && !finishes) {
+    let is_known = if finishes {
+        before.finished
+    } else {
+        greets || overrun
+    };
+    if is_known {
         return None;
     }
     if overrun {

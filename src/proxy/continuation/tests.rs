@@ -44,11 +44,11 @@ fn body(continued: &Continued) -> Value {
 }
 
 fn rewritten(continued: &mut Continued, events: &[&str]) -> Vec<Value> {
-    let stream: String = events
+    let stream: Vec<String> = events
         .iter()
         .map(|event| format!("data: {event}\n\n"))
         .collect();
-    let events = continued.rewrite.feed(stream.as_bytes());
+    let events = continued.rewrite.feed(stream.concat().as_bytes());
     let event = |event: &Bytes| {
         let data = event.strip_prefix(b"data: ").expect("an event");
         serde_json::from_slice(data).expect("JSON")
