@@ -5,8 +5,8 @@
 //! changes workers are killed, the main process or its scheduler, and so is the router itself, which has to find its
 //! workers again. Every answer is compared with what it must be.
 //!
-//! What is asked while nothing but workers dies must be answered: a request that isn't streamed has nothing to lose before
-//! its end. What is asked around the death of the router can break, and must not be wrong.
+//! What is asked while nothing but workers dies must be answered, streamed or not: a stream that loses its worker goes on at
+//! another. What is asked around the death of the router can break, and must not be wrong.
 
 mod cli;
 mod fleet;
@@ -32,7 +32,7 @@ use crate::{
     load::{self, Endpoints, Load, LoadError, Streaming},
 };
 use fleet::{Fleet, Victim};
-use router::Router;
+use router::{Done, Router};
 
 /// A split is reached, and a worker that was killed is back, within this on the busiest machine.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -55,8 +55,8 @@ pub struct Plan {
     pub concurrency: u32,
     /// Change roles in place, not by restart.
     pub in_place: bool,
-    /// Stream every second answer. A stream whose decode worker dies breaks.
-    pub streams: bool,
+    /// Have streams leave a worker that is to change its role.
+    pub migrate: bool,
     pub seed: u64,
 }
 
@@ -126,14 +126,14 @@ struct Story<'a> {
     router: Router,
     dice: fastrand::Rng,
     split: Split,
-    /// Role changes that succeeded and failed under routers that died.
-    before: (u32, u32),
+    /// What routers did that died.
+    before: Done,
 }
 
 impl<'a> Story<'a> {
     async fn begin(plan: &'a Plan) -> Result<Self, RunError> {
         let fleet = Fleet::new(plan.in_place, &plan.stand_in)?;
-        let router = Router::start(&plan.router, &fleet).await?;
+        let router = Router::start(&plan.router, &fleet, plan.migrate).await?;
         let split = Split {
             prefill: 2,
             decode: 2,
@@ -145,7 +145,7 @@ impl<'a> Story<'a> {
             router,
             dice: fastrand::Rng::with_seed(plan.seed),
             split,
-            before: (0, 0),
+            before: Done::default(),
         })
     }
 
@@ -157,11 +157,9 @@ impl<'a> Story<'a> {
         step: &impl Fn(u32),
     ) -> Result<(), RunError> {
         loop {
-            let (made, failed) = self.router.role_changes().await?;
-            (report.changes, report.failed_changes) =
-                (self.before.0 + made, self.before.1 + failed);
-            step(report.changes);
-            if report.changes >= until {
+            report.done = self.before + self.router.done().await?;
+            step(report.done.changes);
+            if report.done.changes >= until {
                 return Ok(());
             }
             if self.dice.f64() < self.plan.crashes {
@@ -184,11 +182,10 @@ impl<'a> Story<'a> {
 
     /// Kills the router and starts another, which has to take over the workers as they run.
     async fn replace_router(&mut self) -> Result<(), RunError> {
-        let (made, failed) = self.router.role_changes().await?;
-        self.before = (self.before.0 + made, self.before.1 + failed);
+        self.before = self.before + self.router.done().await?;
         let workers = self.fleet.mains()?;
         self.router.kill().await?;
-        self.router = Router::start(&self.plan.router, &self.fleet).await?;
+        self.router = Router::start(&self.plan.router, &self.fleet, self.plan.migrate).await?;
         self.router.reach(self.split, false).await?;
         if self.fleet.mains()? != workers {
             return Err(RunError::WorkersRestarted);
@@ -203,11 +200,7 @@ impl<'a> Story<'a> {
             endpoints: Endpoints::Mixed,
             requests: u64::MAX,
             concurrency: self.plan.concurrency,
-            streaming: if self.plan.streams {
-                Streaming::EverySecond
-            } else {
-                Streaming::Never
-            },
+            streaming: Streaming::EverySecond,
             seed: self.dice.u64(..),
             stop: stop.clone(),
             ..Load::default()

@@ -30,9 +30,9 @@ pub struct RoleChangesArgs {
     /// Change roles in place; otherwise each is a restart
     #[arg(long)]
     in_place: bool,
-    /// Stream every second answer; streams break when their decode worker is killed
+    /// Have streams leave a worker that is to change its role (--drain-overdue migrate)
     #[arg(long)]
-    streams: bool,
+    migrate: bool,
     /// Seed of splits, crashes and prompts
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -56,7 +56,7 @@ impl RoleChangesArgs {
             router_deaths: self.router_deaths,
             concurrency: self.concurrency,
             in_place: self.in_place,
-            streams: self.streams,
+            migrate: self.migrate,
             seed: self.seed,
         };
         let report = run(&plan, |changes| bar.set_position(changes.into())).await;

@@ -4,12 +4,12 @@ use std::{fmt, time::Duration};
 
 use serde_json::{Value, json};
 
+use super::router::Done;
 use crate::load;
 
 #[derive(Debug, Default)]
 pub struct Report {
-    pub changes: u32,
-    pub failed_changes: u32,
+    pub done: Done,
     /// Processes of workers that were killed.
     pub crashes: u32,
     pub router_deaths: u32,
@@ -35,8 +35,9 @@ impl Report {
         let loads =
             |loads: &[load::Report]| -> Value { loads.iter().map(load::Report::to_json).collect() };
         json!({
-            "role_changes": self.changes,
-            "failed_role_changes": self.failed_changes,
+            "role_changes": self.done.changes,
+            "failed_role_changes": self.done.failed_changes,
+            "streams_continued": self.done.streams_continued,
             "crashes": self.crashes,
             "router_deaths": self.router_deaths,
             "load": loads(&self.calm),
@@ -50,10 +51,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "role changes    {:>10}", self.changes)?;
-        writeln!(f, "  failed        {:>10}", self.failed_changes)?;
+        writeln!(f, "role changes    {:>10}", self.done.changes)?;
+        writeln!(f, "  failed        {:>10}", self.done.failed_changes)?;
         writeln!(f, "workers killed  {:>10}", self.crashes)?;
         writeln!(f, "router killed   {:>10}", self.router_deaths)?;
+        writeln!(f, "streams moved   {:>10}", self.done.streams_continued)?;
         for (name, loads) in [
             ("while the router lived", &self.calm),
             ("around its deaths", &self.around_deaths),

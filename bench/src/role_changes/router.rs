@@ -1,6 +1,6 @@
 //! The router that changes the roles.
 
-use std::path::Path;
+use std::{ops::Add, path::Path};
 
 use policies::ratio::Split;
 use serde_json::{Value, json};
@@ -15,6 +15,28 @@ use crate::{
 
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What a router did since it began.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Done {
+    /// Role changes that succeeded.
+    pub changes: u32,
+    pub failed_changes: u32,
+    /// Streams that went on at another worker.
+    pub streams_continued: u32,
+}
+
+impl Add for Done {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            changes: self.changes + other.changes,
+            failed_changes: self.failed_changes + other.failed_changes,
+            streams_continued: self.streams_continued + other.streams_continued,
+        }
+    }
+}
+
 pub(super) struct Router {
     child: Child,
     getter: Getter,
@@ -22,7 +44,11 @@ pub(super) struct Router {
 }
 
 impl Router {
-    pub(super) async fn start(program: &Path, fleet: &Fleet) -> Result<Self, RunError> {
+    pub(super) async fn start(
+        program: &Path,
+        fleet: &Fleet,
+        migrate: bool,
+    ) -> Result<Self, RunError> {
         let [port, metrics_port] =
             child::free_ports().map_err(|error| RunError::Io("no free ports", error))?;
         let url = format!("http://127.0.0.1:{port}");
@@ -33,6 +59,11 @@ impl Router {
                 fleet.cluster().into(),
                 "--policy=ratio-controller".into(),
                 "--planner=fixed".into(),
+                format!(
+                    "--drain-overdue={}",
+                    if migrate { "migrate" } else { "wait" }
+                )
+                .into(),
                 "--host=127.0.0.1".into(),
                 format!("--port={port}").into(),
                 format!("--prometheus-port={metrics_port}").into(),
@@ -78,16 +109,18 @@ impl Router {
         }
     }
 
-    /// Role changes that succeeded and that failed, since it began.
-    pub(super) async fn role_changes(&self) -> Result<(u32, u32), RunError> {
+    pub(super) async fn done(&self) -> Result<Done, RunError> {
         let url = format!("{}/metrics", self.url);
         let text = self.getter.get(&url).await.map_err(RunError::Get)?;
         let metrics = Exposition::parse(&text).map_err(RunError::Metrics)?;
-        let sum = |result| {
-            let family = "adaptive_router_controller_transitions_total";
-            metrics.sum(family, &[("result", result)]) as u32
-        };
-        Ok((sum("success"), sum("failure")))
+        let sum = |family, result| metrics.sum(family, &[("result", result)]) as u32;
+        let changes = "adaptive_router_controller_transitions_total";
+        let streams = "adaptive_router_stream_continuations_total";
+        Ok(Done {
+            changes: sum(changes, "success"),
+            failed_changes: sum(changes, "failure"),
+            streams_continued: sum(streams, "continued"),
+        })
     }
 
     /// Ends it as a crash does.

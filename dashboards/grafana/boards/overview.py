@@ -240,6 +240,17 @@ def traffic() -> Section:
                 "reqps",
                 Query(f"sum by (worker_type, error_type) ({failures})", "{{worker_type}} {{error_type}}"),
             ),
+            bars(
+                "Streams that left their worker",
+                "Streams a second whose decode worker failed or is drained: continued at another pair, closed by the "
+                "router because only their end was missing, or not continued, which clients of failed workers saw as "
+                "an error. docs/continuation.md lists the reasons.",
+                "reqps",
+                Query(
+                    f"sum by (cause, result) ({rate('adaptive_router_stream_continuations_total')})",
+                    "{{cause}}: {{result}}",
+                ),
+            ),
             lines(
                 "Prompt and answer lengths (means)",
                 "Tokens a request, from the workers' usage where they give it, else estimated. Long prompts need "
