@@ -323,7 +323,7 @@ async fn a_pair_answers_one_sample_of_a_prompt_and_the_others_never() {
 async fn queued(worker: &SimulatedWorker) -> u64 {
     let queues = &load(worker).await["disaggregation"];
     ["decode_prealloc_queue_reqs", "decode_transfer_queue_reqs"]
-        .map(|name| queues[name].as_u64().unwrap())
+        .map(|name| queues[name].as_u64().expect("a count"))
         .iter()
         .sum()
 }
