@@ -23,6 +23,7 @@ mod queue;
 mod relay;
 mod request;
 mod retry;
+mod samples;
 mod sse;
 mod tokens;
 mod waiting_room;

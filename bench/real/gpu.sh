@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs a part of the study on a machine with a GPU, from what pack.sh packed.
 #
-#   bench/real/gpu.sh [PACK=.gpu] PART [OPTIONS]          see study.py
+#   [PACK=.gpu] bench/real/gpu.sh PART [OPTIONS]           see study.py
+#   [PACK=.gpu] bench/real/gpu.sh lanes [OPTIONS] LANE...  several parts, several GPUs: see lanes.py
 #
 # Unpacks into /tmp/real-study once; results go to OUT.
 set -euo pipefail
@@ -21,10 +22,15 @@ if [[ ! -e $PLACE/unpacked ]]; then
   printf '#!/bin/sh\nPYTHONPATH=%s exec python3 "$@"\n' "$PLACE/peer:${SITE:-/tmp/site}/deps" >"$PLACE/peer-python"
   chmod +x "$PLACE/peer-python"
   # Names for a loopback address that decode workers don't know a prefill worker by; sglang-router needs them.
-  if command -v nvidia-smi >/dev/null; then echo "127.0.0.1 loop1 loop2 loop3" >>/etc/hosts || true; fi
+  if command -v nvidia-smi >/dev/null; then echo "127.0.0.1 $(echo loop{1..12})" >>/etc/hosts || true; fi
   touch "$PLACE/unpacked"
 fi
 
 export SGLANG_RIG="$FOLDER/rig" SGLANG_RIG_KIND=gpu PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 export ADAPTIVE_ROUTER="$PLACE/adaptive-router" PD_BENCH="$PLACE/pd-bench" PEER_PYTHON="$PLACE/peer-python"
-exec python3 bench/real/study.py "$@"
+PROGRAM=study.py
+if [[ ${1:-} == lanes ]]; then
+  PROGRAM=lanes.py
+  shift
+fi
+exec python3 "bench/real/$PROGRAM" "$@"

@@ -3,7 +3,7 @@
 #
 #   SGLANG_RIG=DIR [PEER_WHEEL=FILE] bench/real/pack.sh [FOLDER]      (.gpu)
 #
-# The rig (its gpu/ and client/), the release binaries of adaptive-router and pd-bench without symbols, and, where a wheel of
+# The rig (its gpu/ and client/; the bundle packed anew), the release binaries of adaptive-router and pd-bench without symbols, and, where a wheel of
 # sglang-router is given, that without symbols: as small as they get, since such copies are often limited. gpu.sh unpacks it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -30,11 +30,19 @@ if [[ -n "${PEER_WHEEL:-}" && ! -e "$FOLDER/peer.tar.xz" ]]; then
   squeeze "$WORK/peer.tar" >"$FOLDER/peer.tar.xz"
 fi
 
-rm -rf "$FOLDER/rig"
 mkdir -p "$FOLDER/rig"
-cp -r "$SGLANG_RIG/gpu" "$SGLANG_RIG/client" "$SGLANG_RIG/processes.sh" "$FOLDER/rig/"
+# The bundle takes minutes to pack anew: once is enough.
+if [[ ! -e "$FOLDER/rig/gpu/packed" ]]; then
+  rm -rf "$FOLDER/rig/gpu"
+  cp -r "$SGLANG_RIG/gpu" "$FOLDER/rig/"
+  chmod -R u+w "$FOLDER/rig/gpu"
+  python3 bench/real/bundle.py "$SGLANG_RIG/gpu" "$FOLDER/rig/gpu"
+  # The model that plans.py doesn't name.
+  rm -rf "$FOLDER/rig/gpu/model"
+  touch "$FOLDER/rig/gpu/packed"
+fi
+cp -r "$SGLANG_RIG/client" "$SGLANG_RIG/processes.sh" "$FOLDER/rig/"
 chmod -R u+w "$FOLDER/rig"
-# The model that plans.py doesn't name.
-rm -rf "$FOLDER/rig/gpu/model" "$FOLDER"/rig/*/__pycache__
+rm -rf "$FOLDER"/rig/*/__pycache__
 
 du -ab --max-depth=1 "$FOLDER" | sort -n

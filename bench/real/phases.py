@@ -15,13 +15,12 @@ def first_split(study):
 
 
 def in_place(study):
-    rig, plan = study.rig, study.plan
-    study.say(rig.start(first_split(study), plan["start_s"]))
-    trace = Trace(study, study.args.phase_s or plan["phase_s"])
+    study.say(study.workers())
+    trace = Trace(study, study.args.phase_s or study.plan["phase_s"])
     with study.router("--planner", "fixed") as router:
         router.wait_ready()
         warm_up(study, router)
-    arms = study.args.arms.split(",") if study.args.arms else [CONTROLLER, *plan["splits"]]
+    arms = study.args.arms.split(",") if study.args.arms else [CONTROLLER, *study.plan["splits"]]
     for arm in arms:
         study.attempt(arm, trace.seconds + TAIL_S + BETWEEN_S, lambda: run_in_place(study, trace, arm))
 
@@ -83,7 +82,7 @@ def run_arm(study, trace, arm, split, router):
     phases = load.by_phase(result, trace.phases, trace.counts, slo)
     good, offered = sum(one["good"] for one in phases), sum(trace.counts)
     study.write(
-        what="arm", arm=arm, first_split=split, moves=watch.moves, splits=watch.changes, offered=offered, good=good,
+        what="arm", arm=arm, seed=study.args.seed, first_split=split, moves=watch.moves, splits=watch.changes, offered=offered, good=good,
         attainment=round(good / offered, 4), goodput=round(good / trace.seconds, 3), phases=phases,
         seconds=load.every_second(result, trace.seconds, slo), last_failure=router.ratio().get("last_failure"),
         **load.figures(result),

@@ -9,28 +9,32 @@ from rig import parts
 from router import Watch
 
 LAST_S = 25  # kept for ending the workers
-ARM = phases.CONTROLLER + " by restart"
+HOW = " by restart"
 
 
 def by_restart(study):
-    rig, plan, split = study.rig, study.plan, phases.first_split(study)
-    rig.stop()
+    """The controller; or with --arms a fixed split, whose workers are started in the same way."""
+    rig, plan = study.rig, study.plan
+    planner = study.args.arms or phases.CONTROLLER
+    split = phases.first_split(study) if planner == phases.CONTROLLER else planner
+    arm = planner + HOW
+    rig.end(rig.lane_ports(split))
     rig.start_mps()
-    cluster = study.scratch / "cluster.toml"
+    state, cluster = study.scratch / f"state-{study.lane}", study.scratch / f"cluster-{study.lane}.toml"
     rig.cluster_file(cluster, split)
-    workers = ["--cluster", cluster, "--state-dir", study.scratch / "state", "--stop-workers-on-exit"]
-    workers += ["--worker-stop-timeout-secs", 20]
-    with phases.open_router(study, ARM, workers=workers) as router:
+    workers = ["--cluster", cluster, "--state-dir", state, "--stop-workers-on-exit", "--worker-stop-timeout-secs", 20]
+    with phases.open_router(study, arm, workers=workers) as router:
         router.wait_ready(path="/liveness")
         seconds = router.move_to(split, plan["start_s"])
         study.say(f"the router started its workers in {seconds:.0f} s")
         study.write(what="start", seconds=round(seconds, 1))
         phases.warm_up(study, router)
-        router.ask("automatic")
+        if planner == phases.CONTROLLER:
+            router.ask("automatic")
         trace = phases.Trace(study, study.args.phase_s or plan["restart_phase_s"])
         need = trace.seconds + phases.TAIL_S
-        study.attempt(ARM, need, lambda: phases.run_arm(study, trace, ARM, split, router))
-        if not router.ratio().get("moves_last_hour"):
+        study.attempt(arm, need, lambda: phases.run_arm(study, trace, arm, split, router))
+        if planner == phases.CONTROLLER and not router.ratio().get("moves_last_hour"):
             study.attempt("a move under load", plan["restart_s"] + LAST_S, lambda: asked_move(study, router))
         need = faults.seconds(study) + LAST_S
         wait_whole(study, router, need)

@@ -7,6 +7,7 @@ Weights are random in both, so answers are noise of a fixed length. Standard lib
 """
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -18,13 +19,16 @@ import sys
 import time
 
 FIRST_PORT, FIRST_BOOTSTRAP = 30000, 9000
+# Several sets of workers side by side, each in a lane of its own with a GPU, a router and clients of its own: worker i of
+# lane l is the rig's worker i * LANES + l, which the rig puts on GPU l, where there are as many GPUs as lanes.
+LANES, LANE = int(os.environ.get("SGLANG_RIG_LANES", "1")), int(os.environ.get("SGLANG_RIG_LANE", "0"))
 QUESTION_S = 5
 
 # What the GPU's workers are started with. A limit of 16 requests gives each decode worker a capacity of its own: workers
 # on one GPU share its memory bandwidth, so that without it one decode worker would do as well as three.
 MODEL, SHARE, MAX_RUNNING = "model-wide", 25, 16
 MPS_PIPES = "/tmp/mps"
-MPS_PAUSE_S = 2  # between the end of one daemon and the start of the next
+STOP_S = 15  # from SIGTERM to SIGKILL: an idle worker takes 2 to 5 s to end
 
 
 def get_json(port, path):
@@ -51,7 +55,7 @@ def status(port, path):
 
 
 class Rig:
-    """The workers, by port: FIRST_PORT and up."""
+    """The workers of this lane, by port."""
 
     def __init__(self):
         folder = os.environ.get("SGLANG_RIG")
@@ -78,12 +82,16 @@ class Rig:
         """A Python that has what SGLang's own clients need."""
         return "python3" if self.gpu else str(self.home() / "venv/bin/python")
 
+    def lane_ports(self, split, lane=LANE):
+        return [FIRST_PORT + lane + LANES * number for number in range(sum(parts(split)))]
+
     def start(self, split, seconds):
-        """Starts workers, or takes those that run where they are as many and ready."""
-        prefill, decode = parts(split)
-        self.ports = list(range(FIRST_PORT, FIRST_PORT + prefill + decode))
-        roles = [self.role(port) for port in self.ports]
-        if all(roles) and all(status(port, "/ready") == 200 for port in self.ports):
+        """Starts the workers of all lanes, or takes those that run where they are as many and ready."""
+        prefill, decode = (LANES * count for count in parts(split))
+        self.ports = self.lane_ports(split)
+        every = sorted(port for lane in range(LANES) for port in self.lane_ports(split, lane))
+        roles = [self.role(port) for port in every]
+        if all(roles) and all(status(port, "/ready") == 200 for port in every):
             return "running already as " + ",".join(roles)
         self.stop()
         began = time.monotonic()
@@ -99,11 +107,32 @@ class Rig:
     def environment(self):
         # The GPU's scripts would log into OUT, which only so many files come back from.
         # Timeouts are SGLang's own here (300 s): the rig's are for tests of the timeouts themselves.
-        return os.environ | {"LOG_DIR": str(self.run), "BTO": "300", "WTO": "300"}
+        # A lane a GPU, also where the machine has more of them.
+        return os.environ | {"LOG_DIR": str(self.run), "BTO": "300", "WTO": "300", "GPUS": str(LANES)}
 
     def stop(self):
         script = "gpu/workers.sh" if self.gpu else "cpu/rig.sh"
         subprocess.run(["bash", self.folder / script, "stop"], env=self.environment(), check=False)
+
+    def take(self, split):
+        """The workers of this lane, which were started with those of all others."""
+        self.ports = self.lane_ports(split)
+        absent = [port for port in self.ports if status(port, "/ready") != 200]
+        if absent:
+            raise RuntimeError(f"the workers on {absent} are not ready; `study.py boot` starts all lanes'")
+        return "running as " + ",".join(str(self.role(port)) for port in self.ports)
+
+    def end(self, ports):
+        """SIGTERM to the main processes of these workers, and SIGKILL to what is left of them in time."""
+        pids = {port: self.pid(port) for port in ports}
+        for pid in filter(None, pids.values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        until = time.monotonic() + STOP_S
+        while time.monotonic() < until and any(self.pid(port) for port in ports):
+            time.sleep(0.2)
+        for pid in filter(None, pids.values()):
+            kill_group(pid)
 
     def role(self, port):
         """The live one: /server_info keeps the role of the launch."""
@@ -145,10 +174,10 @@ class Rig:
 
     def cluster_file(self, path, split):
         """Writes a cluster file with which the router starts the same workers itself, each by the rig's script."""
-        prefill, decode = parts(split)
-        self.ports = list(range(FIRST_PORT, FIRST_PORT + prefill + decode))
+        prefill, _ = parts(split)
+        self.ports = self.lane_ports(split)
         if self.gpu:
-            words = ["bash", str(self.folder / "gpu/worker.sh"), "{role}", "0", "{port}", "{bootstrap_port}"]
+            words = ["bash", str(self.folder / "gpu/worker.sh"), "{role}", str(LANE), "{port}", "{bootstrap_port}"]
             settings = {"MODEL": MODEL, "MAXRUN": str(MAX_RUNNING), "GRAPH": "1", "BTO": "300", "WTO": "300"}
             settings |= {"CUDA_MPS_PIPE_DIRECTORY": MPS_PIPES, "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": str(SHARE)}
         else:
@@ -164,9 +193,14 @@ class Rig:
         pathlib.Path(path).write_text("\n".join(lines) + "\n")
 
     def start_mps(self):
-        if self.gpu:
-            time.sleep(MPS_PAUSE_S)
-            subprocess.run(["bash", self.folder / "gpu/workers.sh", "mps"], check=True, env=self.environment())
+        """Where no daemon runs: the rig's scripts leave a mark of theirs. Lanes share it."""
+        if not self.gpu:
+            return
+        self.run.mkdir(parents=True, exist_ok=True)
+        with (self.run / "mps.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (self.run / "mps").exists():
+                subprocess.run(["bash", self.folder / "gpu/workers.sh", "mps"], check=True, env=self.environment())
 
 
 def parts(split):

@@ -12,8 +12,12 @@ import sys
 import threading
 import time
 
-PORT, METRICS_PORT = 8100, 8101
-PEER_PORT, PEER_METRICS_PORT = 8110, 8111
+from rig import LANE
+
+FIRST_PORT, PORTS_A_LANE = 8100, 20
+PORT, METRICS_PORT, PEER_PORT, PEER_METRICS_PORT = (
+    FIRST_PORT + PORTS_A_LANE * LANE + offset for offset in (0, 1, 10, 11)
+)  # fmt: skip
 READY_S, LOOK_S, STOP_S = 60, 0.25, 20
 BINARY = os.environ.get("ADAPTIVE_ROUTER", "target/release/adaptive-router")
 

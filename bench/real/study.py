@@ -6,6 +6,9 @@
   study.py phases   traffic that changes its mix: fixed splits and the controller, in place, on the same requests
   study.py restart  the same with workers that the router starts anew to change their role
   study.py faults   kill -9 of a decode and of a prefill worker under load
+  study.py peers    the same requests through the router and through sglang-router, and how the answers differ
+  study.py continuation   streams whose decode worker is killed or changes its role, held against undisturbed ones
+  study.py boot     the workers of all lanes, which the parts then take (SGLANG_RIG_LANES; see lanes.py)
 
 Results are written as they come, one JSON object a line, into OUT (or --out): a run that is cut off keeps what it had.
 Nothing is begun that would not end before --deadline. Workers that run already are used as they are; --stop ends them.
@@ -18,15 +21,28 @@ import pathlib
 import sys
 import time
 
+import continuation
 import faults
+import peers
 import phases
 import plans
 import restart
 import table
-from rig import Rig
+from rig import LANE, LANES, Rig
 from router import Router, peer_python
 
 LOG_LINES = 120
+
+
+def boot(study):
+    """Starts the workers of all lanes."""
+    study.say(study.rig.start(study.plan["splits"][0], study.plan["start_s"]))
+
+
+PARTS = {
+    "boot": boot, "table": table.table, "phases": phases.in_place, "restart": restart.by_restart,
+    "faults": faults.faults, "peers": peers.peers, "continuation": continuation.continuation,
+}  # fmt: skip
 
 
 class Study:
@@ -40,7 +56,7 @@ class Study:
         self.out.mkdir(parents=True, exist_ok=True)
         self.scratch = pathlib.Path(args.scratch)
         self.scratch.mkdir(parents=True, exist_ok=True)
-        self.cell, self.failures = None, 0
+        self.lane, self.cell, self.failures = LANE, None, 0
 
     def elapsed(self):
         return time.monotonic() - self.began
@@ -53,9 +69,15 @@ class Study:
         print(f"[{minutes}:{seconds:02}]", *words, flush=True)
 
     def write(self, **row):
-        row = {"part": self.args.part, "at_s": round(self.elapsed(), 1), **row}
+        row = {"part": self.args.part, "lane": LANE, "at_s": round(self.elapsed(), 1), **row}
+        text = json.dumps(row) + "\n"
         with (self.out / f"{self.args.part}.jsonl").open("a") as out:
-            out.write(json.dumps(row) + "\n")
+            out.write(text)
+
+    def workers(self):
+        """Starts them; where there are several lanes they were all started before."""
+        split, seconds = self.plan["splits"][0], self.plan["start_s"]
+        return self.rig.start(split, seconds) if LANES == 1 else self.rig.take(split)
 
     def router(self, *flags, workers=None):
         slo = self.plan["slo"]
@@ -66,7 +88,8 @@ class Study:
     def keep_logs(self):
         """The ends of the workers' logs: what they said when something went wrong."""
         with (self.out / "workers.log").open("a") as out:
-            for log in [*sorted(self.rig.run.glob("*.log")), *sorted((self.scratch / "state").glob("*.log"))]:
+            started = [log for port in self.rig.ports for log in sorted(self.rig.run.glob(f"*{port}.log"))]
+            for log in [*started, *sorted((self.scratch / f"state-{LANE}").glob("*.log"))]:
                 lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
                 out.write("\n".join([f"== {log}", *lines, ""]))
 
@@ -86,7 +109,7 @@ class Study:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("table", "phases", "restart", "faults"))
+    parser.add_argument("part", choices=PARTS)
     parser.add_argument("--deadline", type=float, default=540, help="seconds from the start of this program")
     parser.add_argument("--out", default=os.environ.get("OUT", "target/real"))
     parser.add_argument("--scratch", default="/tmp/real-study")
@@ -95,16 +118,18 @@ def main():
     parser.add_argument("--phases", type=int, default=2)
     parser.add_argument("--phase-s", type=float, help="seconds of each [default: the plan's]")
     parser.add_argument("--arms", help="such as ours,2P2D [default: ours and all splits of the plan]")
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=3, help="of the table")
+    parser.add_argument("--first-repetition", type=int, default=0, help="of them: it says in which order splits come")
+    parser.add_argument("--splits", help="of the table, such as 2P2D,1P3D [default: all]")
+    parser.add_argument("--first-name", type=int, default=0, help="of sglang-router's names for its prefill workers")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stop", action="store_true", help="end the workers afterwards")
     args = parser.parse_args()
 
     study = Study(args)
     study.say(f"{args.part} on the {'GPU' if study.rig.gpu else 'CPU'} rig; peer: {peer_python() or 'none'}")
-    parts = {"table": table.table, "phases": phases.in_place, "restart": restart.by_restart, "faults": faults.faults}
     try:
-        parts[args.part](study)
+        PARTS[args.part](study)
     finally:
         study.keep_logs()
         if args.stop:

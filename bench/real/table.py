@@ -12,26 +12,29 @@ WARM_UP = 24
 
 def table(study):
     rig, plan = study.rig, study.plan
-    study.say(rig.start(plan["splits"][0], plan["start_s"]))
+    study.say(study.workers())
     study.write(what="start", roles=[rig.role(port) for port in rig.ports])
     # Nobody waits in the router: what is compared is pairing.
     with study.router("--planner", "fixed", "--prefill-queue-tokens", 0, "--role-change-cooldown-secs", 0) as router, Counters(study):
         router.wait_ready()
-        peers, python = fresh_names(), peer_python()
-        for repetition in range(study.args.repetitions):
+        peers, python = fresh_names(study), peer_python()
+        first = study.args.first_repetition
+        for repetition in range(first, first + study.args.repetitions):
             turn = repetition % len(plan["splits"])
             for split in plan["splits"][turn:] + plan["splits"][:turn]:
+                if study.args.splits and split not in study.args.splits.split(","):
+                    continue
                 if study.attempt(f"move to {split}", 30, lambda: move(study, router, split)) is None:
                     return
-                if repetition == 0:
+                if repetition == first:
                     warm_up(study, router, split)
                 # In turns of mixes, so that what is cut off at the end is cut off evenly.
                 for number, mix in enumerate(plan["mixes"]):
                     cell(study, "router", split, mix, repetition, router)
                     if number < 2 and repetition != 1:
                         cell(study, "paired", split, mix, repetition, router)
-                if repetition == 0 and python and (name := next(peers, None)):
-                    study.attempt(f"sglang-router on {split}", 40, lambda: through_peer(study, split, name, python, router))
+                if repetition != 1 and python and (name := next(peers, None)):
+                    study.attempt(f"sglang-router on {split}", 40, lambda: through_peer(study, split, name, python, router, repetition))
         study.write(what="end", ratio=router.ratio())
 
 
@@ -57,7 +60,7 @@ def cell(study, arm, split, mix, repetition, router, url=None):
     """One measurement."""
     plan = study.plan
     known = plan["known"][split][plan["mixes"].index(mix)]
-    requests = max(2 * plan["concurrency"], round(known * plan["cell_s"]))
+    requests = plan["requests"].get(mix) or max(2 * plan["concurrency"], round(known * plan["cell_s"]))
     expected = requests / known
     name = f"{arm} {split} {mix[0]}/{mix[1]} #{repetition}"
     study.cell = name
@@ -82,21 +85,23 @@ def cell(study, arm, split, mix, repetition, router, url=None):
     study.cell = None
 
 
-def through_peer(study, split, name, python, router):
+def through_peer(study, split, name, python, router, repetition):
     """The same cells through the peer; and the rig's client through this router, for the difference that a client makes."""
     with Peer(study.rig, name, study.out / "peer.log", python) as peer:
         peer.wait_ready(30)
         for mix in study.plan["mixes"][:2]:
-            cell(study, "sglang-router", split, mix, 0, router, peer.url)
-    if split == study.plan["splits"][0]:
+            cell(study, "sglang-router", split, mix, repetition, router, peer.url)
+    if repetition == 0 and split == study.plan["splits"][0]:
         for mix in study.plan["mixes"][:2]:
             cell(study, "paired client, router", split, mix, 0, router)
 
 
-def fresh_names():
+def fresh_names(study):
     """Loopback names that no decode worker knows a prefill worker by. The peer writes letters small, so spelling one name
-    in several ways is no way out for it."""
-    for name in ("127.0.0.1", "localhost", "loop1", "loop2", "loop3"):
+    in several ways is no way out for it. Each part of the study that needs them begins with another name, since workers
+    live through several parts."""
+    names = ("127.0.0.1", "localhost", *(f"loop{number}" for number in range(1, 13)))
+    for name in names[study.args.first_name :]:
         try:
             if socket.gethostbyname(name) == "127.0.0.1":
                 yield name

@@ -31,6 +31,7 @@ use super::queue::PrefillQueue;
 use super::relay::{Handover, Relay};
 use super::request::RequestView;
 use super::retry;
+use super::samples;
 use super::tokens;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
@@ -131,7 +132,17 @@ impl Proxy {
             status: rejection.status(),
             message: rejection.body_text(),
         })?;
-        let view = RequestView::parse(endpoint, &body).map_err(RouteError::Request)?;
+        let mut view = RequestView::parse(endpoint, &body).map_err(RouteError::Request)?;
+        let mut body = &body;
+        let spread;
+        if paired && view.samples > 1 {
+            spread =
+                samples::as_prompts(endpoint, body, view.samples).map_err(RouteError::Request)?;
+            if let Some(spread) = &spread {
+                body = spread;
+                view = RequestView::parse(endpoint, body).map_err(RouteError::Request)?;
+            }
+        }
         trace.model(view.model.as_deref());
         let prompt_tokens = tokens::estimate(view.prompt);
         trace.queued();
@@ -163,7 +174,7 @@ impl Proxy {
             endpoint,
             paired,
             headers,
-            body: &body,
+            body,
             view: &view,
             model: &model,
             prompt_tokens,

@@ -23,6 +23,8 @@ pub const BOOTSTRAP_MEMBERS: [&str; 3] = ["bootstrap_host", "bootstrap_port", "b
 pub enum RequestError {
     NotJson(String),
     NotAnObject,
+    /// So many samples of a chat, from a prefill/decode pair.
+    SamplesOfChat(u64),
 }
 
 impl fmt::Display for RequestError {
@@ -30,6 +32,11 @@ impl fmt::Display for RequestError {
         match self {
             Self::NotJson(cause) => write!(f, "the request body is not valid JSON: {cause}"),
             Self::NotAnObject => f.write_str("the request body must be a JSON object"),
+            Self::SamplesOfChat(samples) => write!(
+                f,
+                "n is {samples}, and SGLang's prefill and decode workers never answer more than one sample of a chat: \
+                 send {samples} requests"
+            ),
         }
     }
 }
@@ -65,6 +72,8 @@ pub struct RequestView<'a> {
     pub stream: bool,
     pub model: Option<Cow<'a, str>>,
     pub batch: Batch,
+    /// Answers that are wanted to each prompt.
+    pub samples: u64,
     /// The client wants log probabilities of the prompt, which only the prefill leg knows.
     pub wants_prompt_logprobs: bool,
     pub has_rid: bool,
@@ -95,13 +104,15 @@ impl<'a> RequestView<'a> {
         }
         let members: Members<'a> = serde_json::from_slice(body)
             .map_err(|cause| RequestError::NotJson(cause.to_string()))?;
+        let samples = members.samples(endpoint);
         Ok(Self {
             prompt: members.prompt(endpoint),
             stream: members.stream.is_some_and(is_true),
             model: members
                 .model
                 .and_then(|raw| serde_json::from_str(raw.get()).ok()),
-            batch: members.batch(endpoint),
+            batch: members.batch(endpoint, samples),
+            samples,
             wants_prompt_logprobs: endpoint == Endpoint::Generate
                 && members.return_logprob.is_some_and(wants_any),
             has_rid: members.rid.is_some_and(|raw| raw.get() != "null"),
@@ -171,19 +182,31 @@ impl<'a> Members<'a> {
             .map_or("", RawValue::get)
     }
 
-    fn batch(&self, endpoint: Endpoint) -> Batch {
+    fn samples(&self, endpoint: Endpoint) -> u64 {
         match endpoint {
-            Endpoint::Generate => self.generate_batch(),
+            Endpoint::Generate => self.samples_in_sampling_params(),
+            Endpoint::Completions | Endpoint::Chat => self.n(),
+            Endpoint::Rerank
+            | Endpoint::Embeddings
+            | Endpoint::Classify
+            | Endpoint::Score
+            | Endpoint::Responses => 1,
+        }
+    }
+
+    fn batch(&self, endpoint: Endpoint, samples: u64) -> Batch {
+        match endpoint {
+            Endpoint::Generate => self.generate_batch(samples),
             Endpoint::Completions => list_or_samples(
                 self.prompt_member("prompt").and_then(list_of_prompts),
-                self.n(),
+                samples,
             ),
-            Endpoint::Chat if self.n() > 1 => Batch::List { len: self.n() },
+            Endpoint::Chat if samples > 1 => Batch::List { len: samples },
             _ => Batch::Scalar { rooms: 1 },
         }
     }
 
-    fn generate_batch(&self) -> Batch {
+    fn generate_batch(&self, samples: u64) -> Batch {
         let prompts = ["text", "input_ids", "input_embeds"]
             .into_iter()
             .find_map(|name| {
@@ -194,7 +217,7 @@ impl<'a> Members<'a> {
                     list_of_prompts(raw)
                 })
             });
-        list_or_samples(prompts.flatten(), self.samples_in_sampling_params())
+        list_or_samples(prompts.flatten(), samples)
     }
 
     fn n(&self) -> u64 {
@@ -239,6 +262,11 @@ fn list_or_samples(prompts: Option<u64>, samples: u64) -> Batch {
 /// list of token ids) and for an empty list.
 fn list_of_prompts(raw: &RawValue) -> Option<u64> {
     matches!(first_element(raw)?, b'"' | b'[').then(|| count_elements(raw))
+}
+
+/// Whether `raw` is a list of prompts, and not one prompt.
+pub(super) fn is_list_of_prompts(raw: &RawValue) -> bool {
+    list_of_prompts(raw).is_some()
 }
 
 /// Embeddings are lists of lists already; a batch of them nests once more.

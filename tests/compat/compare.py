@@ -254,6 +254,7 @@ def inference_cases() -> list[Case]:
         raw("POST", c, b"", "chat, empty body"),
         raw("POST", c, b"[]", "chat, body is a list"),
         raw("POST", t, completion(), "completions"),
+        raw("POST", t, completion(n=2), "completions, n=2"),
         raw("POST", t, completion(stream=True), "completions, streamed"),
         raw("POST", t, completion(stream=True, stream_options={"include_usage": True}), "completions, streamed with usage"),
         raw("POST", t, completion(prompt=["One", "Two"]), "completions, two prompts"),
@@ -333,6 +334,9 @@ JUDGED_BY_WORKER = Intended("the worker judges the request, in SGLang's words; t
 OWN_CODE = Intended("one error code at every endpoint for a body that can't be routed", {"code"})
 NOT_JSON = Intended("a JSON error like every other, where the peer answers in text", {"content_type", "shape", "code", "text"})
 PASSED_ON = Intended("reaches the worker as sent; the peer's types refuse it", ERROR)
+# SGLang's pairs hand one sample of a prompt to decode, and whoever waits for the others waits for ever.
+REFUSED_AT_ONCE = Intended("400 at once, where the peer waits for what its workers never say", {*ERROR, "done"})
+ANSWERED = Intended("asked for as several prompts; the peer waits for what its workers never say", {*ERROR, "done"})
 STAYS_JSON = Intended("an answer with logprobs stays JSON; the peer calls it an octet-stream", {"content_type"})
 NOT_ON_PAIRS = Intended("501 as a JSON error, where the peer answers in text", {"content_type", "shape", "code", "text"})
 
@@ -354,6 +358,9 @@ INTENDED: dict[str, Intended] = {
     "completions, token ids": PASSED_ON,
     "completions, lists of token ids": PASSED_ON,
     "openai: completions, token ids": PASSED_ON,
+    "chat, n=2": REFUSED_AT_ONCE,
+    "chat, n=2, streamed": REFUSED_AT_ONCE,
+    "completions, n=2": ANSWERED,
     "chat with logprobs": STAYS_JSON,
     "completions with logprobs": STAYS_JSON,
     "generate with logprobs": STAYS_JSON,

@@ -4,6 +4,7 @@
 mod continuation;
 mod queue;
 mod rig;
+mod samples;
 mod telemetry;
 
 use std::time::Duration;

@@ -54,10 +54,12 @@ def parse():
     # Taken and without effect: a simulated worker has no GPU to spread over and no weights to load.
     for flag in ["--enable-metrics", "--trust-remote-code", "--disable-cuda-graph"]:
         add(flag, action="store_true")
-    for flag in ["--base-gpu-id", "--tp-size", "--tp", "--chunked-prefill-size"]:
+    for flag in ["--base-gpu-id", "--tp-size", "--tp", "--chunked-prefill-size", "--page-size", "--max-total-tokens",
+                 "--cuda-graph-max-bs-decode"]:
         add(flag, type=int)
     add("--mem-fraction-static", type=float)
-    for flag in ["--load-format", "--load-balance-method", "--log-level", "--dtype", "--device"]:
+    for flag in ["--load-format", "--load-balance-method", "--log-level", "--dtype", "--device", "--attention-backend",
+                 "--sampling-backend", "--grammar-backend", "--disaggregation-decode-retraction-backup"]:
         add(flag)
     return parser.parse_args()
 

@@ -78,7 +78,7 @@ pub(crate) struct Partner {
 }
 
 impl PdFields {
-    /// The fields of one choice: one room stands for as many in a row as there are choices.
+    /// The fields of one prompt: one room stands for as many in a row as there are prompts.
     pub(crate) fn partner(&self, index: usize) -> Partner {
         let host = self
             .bootstrap_host
@@ -216,10 +216,18 @@ impl Request {
     }
 
     pub(crate) fn prompt_of(&self, choice: usize) -> (&Prompt, &Sampling, u32) {
-        let samples = self.samples as usize;
-        let prompt = choice / samples;
+        let prompt = self.prompt_number(choice);
         let sampling = &self.sampling[prompt.min(self.sampling.len() - 1)];
-        (&self.prompts[prompt], sampling, (choice % samples) as u32)
+        (
+            &self.prompts[prompt],
+            sampling,
+            (choice % self.samples as usize) as u32,
+        )
+    }
+
+    /// Which of the prompts a choice answers.
+    pub(crate) fn prompt_number(&self, choice: usize) -> usize {
+        choice / self.samples as usize
     }
 
     /// The request id of a choice, or a made-up one.

@@ -83,6 +83,8 @@ pub(crate) struct Pending {
 enum Source {
     /// This worker computes it.
     Own,
+    /// Nobody, for a request whose room is another's.
+    Never,
     /// Another one does.
     Fetched {
         partner: Partner,
@@ -100,9 +102,13 @@ fn admit(worker: &SimulatedWorker, request: &Request) -> Vec<Pending> {
 fn admit_choice(worker: &SimulatedWorker, request: &Request, index: usize) -> Pending {
     let (prompt, sampling, sample) = request.prompt_of(index);
     let answer = prompt.answer.choice(sample);
-    let partner = request.pd.partner(index);
+    let partner = request.pd.partner(request.prompt_number(index));
     let role = worker.engine.role();
+    // All samples of a prompt are sent with the room of its first, and the KV of a room is handed over once: prefill
+    // answers for all of them, decode for one, and the others wait until the client leaves.
+    let shares_room = sample > 0 && role != Role::Null;
     let (meeting, missing) = match (role, partner.meeting) {
+        (Role::Prefill, Some(_)) if shares_room => (Meeting::Nobody, false),
         (Role::Null, _) => (Meeting::Nobody, false),
         (Role::Prefill | Role::Decode, Some(meeting)) => (meeting, false),
         (Role::Prefill | Role::Decode, None) => (Meeting::Nobody, true),
@@ -131,6 +137,7 @@ fn admit_choice(worker: &SimulatedWorker, request: &Request, index: usize) -> Pe
         })
     };
     let kv = match (hold.role, meeting) {
+        (Role::Decode, Meeting::Room(_)) if shares_room => Source::Never,
         (Role::Decode, Meeting::Room(room)) => Source::Fetched {
             partner,
             room,
@@ -167,7 +174,7 @@ pub(crate) async fn fetch_all(worker: &SimulatedWorker, pending: Vec<Pending>) -
 async fn fetch(worker: &SimulatedWorker, pending: Pending) -> Choice {
     let Pending { mut choice, kv } = pending;
     match kv {
-        Source::Own => {}
+        Source::Own | Source::Never => {}
         Source::Fetched {
             partner,
             room,

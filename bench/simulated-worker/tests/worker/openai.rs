@@ -98,15 +98,6 @@ async fn completions_take_lists_of_texts_and_of_ids_and_several_samples() {
             json!({"prompt": [4, 5], "max_tokens": 4}),
             vec![Answer::to_tokens(&[4, 5])],
         ),
-        (
-            json!({"prompt": ["a", "b"], "max_tokens": 4, "n": 2}),
-            vec![
-                Answer::to_text("a"),
-                Answer::to_text("a").choice(1),
-                Answer::to_text("b"),
-                Answer::to_text("b").choice(1),
-            ],
-        ),
     ];
     for (body, answers) in table {
         let expected: Vec<String> = answers.iter().map(|answer| answer.text(4)).collect();
@@ -178,18 +169,28 @@ async fn continuous_usage_of_a_chat_is_on_the_content_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_samples_of_a_chat_take_a_room_each() {
-    let pair = Pair::instant();
+async fn a_worker_of_both_roles_answers_all_samples_in_the_order_of_prompts() {
+    let mut fleet = Fleet::new();
+    let worker = fleet.start(Config::instant(Role::Null));
     let mut body = chat("hi", 4);
     body["n"] = 3.into();
-    let (prefill, decode) = pair.post("/v1/chat/completions", &body, 10).await;
-    assert_eq!(prefill.json()["choices"].as_array().unwrap().len(), 3);
+    let answered = post(&worker, "/v1/chat/completions", &body).await.json();
     let answer = Answer::to_text(&chat_prompt([("user", "hi")]));
     for index in 0..3 {
-        let content = &decode.json()["choices"][index as usize]["message"]["content"];
+        let content = &answered["choices"][index as usize]["message"]["content"];
         assert_eq!(*content, answer.choice(index).text(4));
     }
-    assert_eq!(decode.json()["usage"]["completion_tokens"], 12);
+    assert_eq!(answered["usage"]["completion_tokens"], 12);
+
+    let body = json!({"prompt": ["a", "b"], "max_tokens": 4, "n": 2});
+    let answered = post(&worker, "/v1/completions", &body).await.json();
+    for (index, (prompt, sample)) in [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+        .into_iter()
+        .enumerate()
+    {
+        let expected = Answer::to_text(prompt).choice(sample).text(4);
+        assert_eq!(answered["choices"][index]["text"], expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

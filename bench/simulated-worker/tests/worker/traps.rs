@@ -1,8 +1,11 @@
 //! What goes wrong around role switches on a real worker.
 
-use crate::support::{Answered, Fleet, Pair, generate, get, post, read, settle, streamed};
+use crate::support::{
+    Answered, Fleet, Pair, generate, get, load, post, read, send, settle, streamed,
+};
 use axum::body::Body;
 use http::Request;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use simulated_worker::{
     Config, ConnectionReset, Fault, Role, SimulatedWorker, TransferBackend, answer::expected_text,
@@ -259,4 +262,68 @@ async fn decode_graphs_are_reported_once_they_are_captured() {
     let (memory, batches) = graphs(&workers[0]).await;
     assert!(memory.as_f64().expect("a number") > 0.0);
     assert_eq!(batches, json!([1, 16]), "those that were asked for");
+}
+
+/// All samples of a prompt are sent with one room, whatever rooms the request names, and a room's KV is handed over once.
+#[tokio::test(start_paused = true)]
+async fn a_pair_answers_one_sample_of_a_prompt_and_the_others_never() {
+    let pair = Pair::instant();
+    let mut body = generate("a", 4);
+    body["sampling_params"]["n"] = 3.into();
+    let hour = Duration::from_secs(3600);
+
+    let mut rooms = pair.in_room(&body, 0);
+    rooms["bootstrap_host"] = json!([
+        rooms["bootstrap_host"],
+        rooms["bootstrap_host"],
+        rooms["bootstrap_host"]
+    ]);
+    rooms["bootstrap_port"] = json!([
+        rooms["bootstrap_port"],
+        rooms["bootstrap_port"],
+        rooms["bootstrap_port"]
+    ]);
+    rooms["bootstrap_room"] = json!([7, 8, 9]);
+    for body in [pair.in_room(&body, 5), rooms] {
+        let whole =
+            async { tokio::time::timeout(hour, post(&pair.decode, "/generate", &body)).await };
+        let (prefill, decode) = tokio::join!(post(&pair.prefill, "/generate", &body), whole);
+        assert_eq!(prefill.json().as_array().unwrap().len(), 3);
+        assert!(decode.is_err(), "{decode:?}");
+    }
+
+    let streamed = pair.in_room(&streamed(&body), 11);
+    let reading = async {
+        let body = streamed.to_string();
+        let mut frames = send(&pair.decode, "POST", "/generate", body)
+            .await
+            .into_body();
+        let mut told = String::new();
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout(hour, frames.frame()).await {
+            told += std::str::from_utf8(&frame.into_data().unwrap()).unwrap();
+        }
+        (frames, told)
+    };
+    let (_, (frames, told)) = tokio::join!(post(&pair.prefill, "/generate", &streamed), reading);
+    assert!(
+        told.contains(&format!("\"text\":\"{}\"", expected_text("a", 4))),
+        "{told}"
+    );
+    assert!(
+        !told.contains("\"index\":1") && !told.contains("[DONE]"),
+        "{told}"
+    );
+    assert_eq!(queued(&pair.decode).await, 2);
+    drop(frames);
+    settle().await;
+    assert_eq!(queued(&pair.decode).await, 0);
+}
+
+/// Requests that wait in a decode worker for their KV.
+async fn queued(worker: &SimulatedWorker) -> u64 {
+    let queues = &load(worker).await["disaggregation"];
+    ["decode_prealloc_queue_reqs", "decode_transfer_queue_reqs"]
+        .map(|name| queues[name].as_u64().expect("a count"))
+        .iter()
+        .sum()
 }
