@@ -14,8 +14,8 @@ import pathlib
 import sys
 import tarfile
 
-# A second build of zstandard that CPython doesn't take, a library of tests, sources of a library.
-LEFT_OUT = ("deps/zstandard/_cffi", "deps/tvm_ffi/lib/libtvm_ffi_testing", "deps/tvm_ffi/3rdparty/libbacktrace")
+# A second build of zstandard that CPython doesn't take, sources of a library. (tvm_ffi loads its library of tests.)
+LEFT_OUT = ("deps/zstandard/_cffi", "deps/tvm_ffi/3rdparty/libbacktrace")
 FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 192 << 20}]
 
 

@@ -27,7 +27,8 @@ if [[ ! -e $PLACE/unpacked ]]; then
 fi
 
 export SGLANG_RIG="$FOLDER/rig" SGLANG_RIG_KIND=gpu PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-export ADAPTIVE_ROUTER="$PLACE/adaptive-router" PD_BENCH="$PLACE/pd-bench" PEER_PYTHON="$PLACE/peer-python"
+export ADAPTIVE_ROUTER="$PLACE/adaptive-router" PD_BENCH="$PLACE/pd-bench"
+if [[ -e $PLACE/peer ]]; then export PEER_PYTHON="$PLACE/peer-python"; fi
 PROGRAM=study.py
 if [[ ${1:-} == lanes ]]; then
   PROGRAM=lanes.py
