@@ -11,6 +11,7 @@ pub mod child;
 pub mod cli;
 pub mod experiment;
 pub mod exposition;
+pub mod faults;
 pub mod fit;
 pub mod fleet;
 mod get;

@@ -15,7 +15,7 @@ pub mod document;
 pub mod fleet;
 pub mod load;
 pub mod machine;
-mod ready;
+pub(crate) mod ready;
 pub mod results;
 pub mod run;
 pub mod scenario;
