@@ -15,6 +15,7 @@ pub mod document;
 mod fleet;
 mod outcome;
 mod promise;
+mod ready;
 mod results;
 pub mod run;
 mod turn;

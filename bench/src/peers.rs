@@ -15,7 +15,7 @@ pub mod document;
 pub mod fleet;
 pub mod load;
 pub mod machine;
-pub(crate) mod ready;
+mod ready;
 pub mod results;
 pub mod run;
 pub mod scenario;

@@ -5,15 +5,12 @@ use super::{
     case::{Case, HELD, Leg, Moment, Way},
     fleet::{Fleet, FleetError},
     outcome::Outcome,
+    ready,
 };
 use crate::{
     child::{self, Child, ChildError, Launch},
     load::{Endpoints, Load, Question, Streaming},
-    peers::{
-        contender::{self, Contender, Policy, Setup},
-        load::Target,
-        ready,
-    },
+    peers::contender::{self, Contender, Policy, Setup},
     wire::{Endpoint, HttpClient, Prepared, UrlError},
 };
 use http::HeaderMap;
@@ -22,7 +19,6 @@ use simulated_worker::Fault;
 use std::{
     ffi::OsString,
     fmt, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -140,16 +136,13 @@ impl Stage {
         arguments.extend(own.flat_map(|(_, flags)| flags.iter().map(OsString::from)));
         arguments.extend(more.iter().map(OsString::from));
         let mut router = Child::spawn(&launch(program, arguments)).map_err(TurnError::Child)?;
-        let target = Arc::new(Target {
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-            tls: None,
-        });
-        let sign = ready::wait(&target, contender.registers(&workers));
+        let url = format!("http://127.0.0.1:{port}");
+        let sign = ready::wait(self, &url, contender.registers(&workers));
         router.serves(sign).await.map_err(TurnError::Child)?;
         Ok(Running {
             fleet,
             _router: router,
-            url: format!("http://127.0.0.1:{port}"),
+            url,
         })
     }
 

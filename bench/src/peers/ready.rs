@@ -27,7 +27,7 @@ struct Worker {
 }
 
 /// Waits until it knows so many workers and answers through them.
-pub(crate) async fn wait(target: &Arc<Target>, workers: usize) -> Result<(), ChildError> {
+pub(super) async fn wait(target: &Arc<Target>, workers: usize) -> Result<(), ChildError> {
     let mut ticks = time::interval(LOOK_EVERY);
     let looking = async {
         loop {
