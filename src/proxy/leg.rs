@@ -153,7 +153,12 @@ impl Leg {
         let answer = if headers::is_event_stream(&head.headers) {
             first_event(body).await
         } else {
-            whole_or_long(body, held).await.map_err(Cause::Transport)
+            match whole_or_long(body, held).await {
+                Ok(Answer::Whole(answer)) if !is_whole(&head, &answer) => Err(Cause::Transport(
+                    UpstreamError::Body("the answer is cut short".to_owned()),
+                )),
+                read => read.map_err(Cause::Transport),
+            }
         };
         Ok(Opened {
             head,
@@ -193,28 +198,70 @@ async fn read_error(head: &Parts, mut body: UpstreamBody) -> WorkerAnswer {
     }
 }
 
-/// Reads until one event is whole and looks whether it is an error. A stream that ends before, or whose first event
-/// is longer than any worker sends, is passed on as it is.
+/// What the first event of a stream turned out to be.
+enum First {
+    Event,
+    Error(StreamError),
+    /// Something between blank lines that is no event.
+    Garbage,
+}
+
+impl First {
+    fn of(event: &[u8]) -> Self {
+        match sse::error_in(event) {
+            Some(error) => Self::Error(error),
+            None if begins_as_event(event) => Self::Event,
+            None => Self::Garbage,
+        }
+    }
+}
+
+/// Whether the first line is a field of an event or a comment.
+fn begins_as_event(event: &[u8]) -> bool {
+    let fields: [&[u8]; 5] = [b"data:", b":", b"event:", b"id:", b"retry:"];
+    // A blank line more than needed is nothing by itself.
+    event.is_empty() || fields.iter().any(|field| event.starts_with(field))
+}
+
+/// Reads until one event is whole and looks whether it is an error. A stream that ends before is none, and may be had
+/// from another pair; one whose first event is longer than any worker sends is passed on as it is.
 async fn first_event(mut body: UpstreamBody) -> Result<Answer, Cause> {
     let mut scanner = EventScanner::default();
     let mut start = SmallVec::new();
-    let mut first: Option<Option<StreamError>> = None;
+    let mut first = None;
     let mut held = 0;
     while first.is_none() && held < sse::LONGEST_EVENT {
         let Some(piece) = body.data().await else {
-            break;
+            return Err(Cause::Transport(UpstreamError::Body(
+                "the stream ended before its first event".to_owned(),
+            )));
         };
         let piece = piece.map_err(Cause::Transport)?;
         scanner.feed(&piece, |event| {
-            first = first.take().or_else(|| Some(sse::error_in(event)));
+            first = first.take().or_else(|| Some(First::of(event)));
         });
         held += piece.len();
         start.push(piece);
     }
-    match first.flatten() {
-        Some(error) => Err(Cause::InStream(error)),
-        None => Ok(Answer::Stream { start, rest: body }),
+    match first {
+        Some(First::Error(error)) => Err(Cause::InStream(error)),
+        Some(First::Garbage) => Err(Cause::Transport(UpstreamError::Body(
+            "the stream does not begin with an event".to_owned(),
+        ))),
+        Some(First::Event) | None => Ok(Answer::Stream { start, rest: body }),
     }
+}
+
+/// Whether a body can be all of an answer. A worker that names its length can't cut it unnoticed, and SGLang names it;
+/// where none is named, JSON is looked at to its end.
+fn is_whole(head: &Parts, body: &[u8]) -> bool {
+    let says = |name, value: &[u8]| {
+        let header = head.headers.get(name);
+        header.is_some_and(|header: &http::HeaderValue| header.as_bytes().starts_with(value))
+    };
+    says(http::header::CONTENT_LENGTH, b"")
+        || !says(http::header::CONTENT_TYPE, b"application/json")
+        || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 async fn whole_or_long(mut body: UpstreamBody, held: usize) -> Result<Answer, UpstreamError> {

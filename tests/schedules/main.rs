@@ -10,15 +10,18 @@
 mod answer;
 mod play;
 #[path = "../request_path/rig.rs"]
-#[expect(dead_code, reason = "shared with the tests of the request path, which use all of it")]
+#[expect(
+    dead_code,
+    reason = "shared with the tests of the request path, which use all of it"
+)]
 mod rig;
 mod schedule;
 
 use play::play;
 use schedule::Schedule;
 
-/// As many as take some 15 s on two cores in a debug build.
-const SCHEDULES: u64 = 400;
+/// As many as take some 20 s on two cores in a debug build.
+const SCHEDULES: u64 = 200;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -33,6 +36,7 @@ fn whatever_fails_every_request_ends_once_and_right_or_with_an_error_that_says_s
     };
     let one = seeds.end - seeds.start == 1;
     let mut totals = play::Totals::default();
+    let mut failing = Vec::new();
     for seed in seeds {
         let schedule = Schedule::draw(seed);
         if one {
@@ -40,10 +44,14 @@ fn whatever_fails_every_request_ends_once_and_right_or_with_an_error_that_says_s
         }
         match play(&schedule) {
             Ok(played) => totals.add(&played),
-            Err(wrong) => panic!("schedule {seed} (SCHEDULE={seed} plays it again): {wrong}"),
+            Err(wrong) => {
+                println!("SCHEDULE={seed} plays it again: {wrong}");
+                failing.push(seed);
+            }
         }
     }
     println!("{totals:?}");
+    assert!(failing.is_empty(), "schedules that failed: {failing:?}");
     assert!(one || totals.covers_everything(), "{totals:?}");
 }
 

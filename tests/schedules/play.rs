@@ -75,13 +75,29 @@ impl Totals {
 /// Why a schedule failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Wrong {
-    Answer { request: usize, flaw: String },
-    Endless { request: usize },
+    Answer {
+        request: usize,
+        flaw: String,
+    },
+    Endless {
+        request: usize,
+    },
     /// Accepted, ended in each way, and in flight don't add up.
-    Counters { accepted: u64, ended: Ledger, in_flight: u64 },
+    Counters {
+        accepted: u64,
+        ended: Ledger,
+        in_flight: u64,
+    },
     /// The counters say something else than the clients.
-    Ledger { ended: Ledger, right: u64, left: u64 },
-    LeftInFlight { router: u32, workers: usize },
+    Ledger {
+        ended: Ledger,
+        right: u64,
+        left: u64,
+    },
+    LeftInFlight {
+        router: u32,
+        workers: usize,
+    },
     ClientPanicked,
 }
 
@@ -123,7 +139,45 @@ pub(crate) fn play(schedule: &Schedule) -> Result<Played, Wrong> {
 
 fn ids(rig: &Rig) -> Vec<policies::worker::WorkerId> {
     let set = rig.proxy.registry.snapshot();
-    set.members().iter().map(|member| member.worker.id).collect()
+    set.members()
+        .iter()
+        .map(|member| member.worker.id)
+        .collect()
+}
+
+/// What the exported counters say, read in one look as Prometheus does.
+#[derive(Debug)]
+struct Books {
+    accepted: u64,
+    in_flight: u64,
+    ended: Ledger,
+}
+
+impl Books {
+    fn of(text: &str) -> Self {
+        let sum = |name: &str, label: &str| {
+            let samples = text.lines().filter_map(|line| {
+                let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+                labels.contains(label).then_some(value)
+            });
+            let values = samples.map(|value| value.parse::<f64>().expect("a number"));
+            values.sum::<f64>() as u64
+        };
+        let ended = |outcome: &str| {
+            let label = format!("outcome=\"{outcome}\"");
+            sum("adaptive_router_requests_finished_total{", &label)
+        };
+        Self {
+            accepted: sum("smg_router_requests_total{", ""),
+            in_flight: sum("adaptive_router_requests_in_flight{", ""),
+            ended: Ledger {
+                completed: ended("completed"),
+                failed: ended("failed"),
+                refused: ended("refused"),
+                client_gone: ended("client_gone"),
+            },
+        }
+    }
 }
 
 struct Stage {
@@ -141,7 +195,10 @@ impl Stage {
             clients.spawn(async move {
                 sleep_until(began + request.at).await;
                 let answered = timeout(LONGEST, ask(&rig, &request)).await;
-                (number, answered.unwrap_or(Err(Wrong::Endless { request: number })))
+                (
+                    number,
+                    answered.unwrap_or(Err(Wrong::Endless { request: number })),
+                )
             });
         }
         let mut moves = JoinSet::new();
@@ -227,13 +284,19 @@ impl Stage {
     }
 
     /// accepted = completed + failed + refused + client_gone + in flight, as an operator would check it.
-    fn audit(&self) -> Result<Ledger, Wrong> {
-        let accepted = self.rig.metric("smg_router_requests_total", &[]) as u64;
-        let in_flight = self.rig.metric("adaptive_router_requests_in_flight", &[]) as u64;
-        let ended = self.rig.ledger();
+    fn audit(&self) -> Result<Books, Wrong> {
+        let Books {
+            accepted,
+            in_flight,
+            ended,
+        } = Books::of(&String::from_utf8_lossy(&self.rig.proxy.metrics_text()));
         let sum = ended.completed + ended.failed + ended.refused + ended.client_gone;
         if accepted == sum + in_flight {
-            Ok(ended)
+            Ok(Books {
+                accepted,
+                in_flight,
+                ended,
+            })
         } else {
             Err(Wrong::Counters {
                 accepted,
@@ -260,13 +323,14 @@ impl Stage {
 
     /// Whoever has read a right answer to its end was counted as completed, and only who left is counted as gone.
     fn agrees(&self, played: &Played) -> Result<(), Wrong> {
-        let ended = self.audit()?;
+        let Books {
+            ended, in_flight, ..
+        } = self.audit()?;
         let count = |wanted| {
             let verdicts = played.verdicts.iter();
             verdicts.filter(|verdict| **verdict == wanted).count() as u64
         };
         let (right, left) = (count(Some(Verdict::Right)), count(None));
-        let in_flight = self.rig.metric("adaptive_router_requests_in_flight", &[]) as u64;
         let completed = right..=right + left;
         if in_flight == 0 && completed.contains(&ended.completed) && ended.client_gone <= left {
             return Ok(());
@@ -294,10 +358,9 @@ async fn ask(rig: &Rig, request: &Request) -> Result<Option<Verdict>, Wrong> {
     };
     let (status, body, broke) = read(rig, request, pause).await;
     let verdict = request.judge(status, &body, broke);
-    verdict.map(Some).map_err(|flaw| Wrong::Answer {
-        request: 0,
-        flaw,
-    })
+    verdict
+        .map(Some)
+        .map_err(|flaw| Wrong::Answer { request: 0, flaw })
 }
 
 async fn read(rig: &Rig, request: &Request, pause: Duration) -> (StatusCode, String, bool) {

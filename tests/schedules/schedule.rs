@@ -169,7 +169,12 @@ fn flags(dice: &mut fastrand::Rng) -> Vec<&'static str> {
     const WAYS: [&[&str]; 6] = [
         &[],
         &["--disable-retries"],
-        &["--cb-failure-threshold", "2", "--cb-timeout-duration-secs", "1"],
+        &[
+            "--cb-failure-threshold",
+            "2",
+            "--cb-timeout-duration-secs",
+            "1",
+        ],
         &["--prefill-queue-tokens", "300", "--queue-timeout-secs", "4"],
         &[
             "--prefill-queue-tokens",

@@ -290,9 +290,7 @@ fn broken_whole(body: &str, fault: Fault) -> Response {
                     stall(stall_ms).await;
                     Some((Ok(rest), (None, None)))
                 }
-                (Fault::Garbage { .. }, _) => {
-                    Some((Ok(Bytes::from_static(GARBAGE)), (None, None)))
-                }
+                (Fault::Garbage { .. }, _) => Some((Ok(Bytes::from_static(GARBAGE)), (None, None))),
                 (Fault::ResetMidStream { .. }, _) => {
                     Some((Err(reset::ConnectionReset), (None, None)))
                 }
