@@ -144,17 +144,25 @@ impl StateFile {
 
 /// What the file says, less what an earlier start of the machine took with it.
 fn read(path: &Path) -> Result<BTreeMap<String, Record>, StartError> {
-    let unreadable = |cause: String| StartError::StateUnreadable {
+    match fs::read(path) {
+        Ok(text) => parse(path, &text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(unreadable(path, error.to_string())),
+    }
+}
+
+fn unreadable(path: &Path, cause: String) -> StartError {
+    StartError::StateUnreadable {
         path: path.to_owned(),
         cause,
-    };
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(unreadable(error.to_string())),
-    };
+    }
+}
+
+/// The same of the text that the file at `path` has.
+pub(super) fn parse(path: &Path, text: &[u8]) -> Result<BTreeMap<String, Record>, StartError> {
+    let unreadable = |cause| unreadable(path, cause);
     let saved: Saved =
-        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+        serde_json::from_slice(text).map_err(|error| unreadable(error.to_string()))?;
     if saved.version != VERSION {
         let found = saved.version;
         return Err(unreadable(format!(
