@@ -46,7 +46,9 @@ fn every_file_of_a_corpus_has_its_property() {
         let files = names(&folder);
         assert!(!files.is_empty(), "{folder} is empty");
         for name in files {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&folder).join(name);
+            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join(&folder)
+                .join(name);
             let bytes = fs::read(&path).expect("it can be read");
             println!("{}", path.display());
             property(&bytes);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::continuation::Said;
@@ -74,7 +75,8 @@ impl Events {
     }
 
     /// Takes a piece and puts what may go to the client into `queue`. Answers the error that the worker reported, where the
-    /// stream can go on elsewhere: the client learns nothing of it, nor of anything behind it.
+    /// stream can go on elsewhere, or that it sent something else than events: the client learns nothing of it. Behind an
+    /// error that the client does get nothing follows, and no `[DONE]`: it would say that all is well.
     pub(super) fn take(
         &mut self,
         piece: Bytes,
@@ -94,7 +96,11 @@ impl Events {
         // Bytes of the piece that belong to events in front of the error.
         let mut good = 0;
         let mut ended = scanner.feed_with_ends(&piece, |event, end| {
-            if broke.is_some() {
+            if broke.is_some() || *failed {
+                return;
+            }
+            if !sse::is_event(event) {
+                broke = Some(not_an_event());
                 return;
             }
             if let Some(error) = sse::error_in(event) {
@@ -119,7 +125,8 @@ impl Events {
         if merge.is_some() {
             return broke;
         }
-        if broke.is_some() {
+        let over = broke.is_some() || *failed;
+        if over {
             ended = good;
         }
         if ended > 0 {
@@ -132,10 +139,18 @@ impl Events {
         if ended > 0 {
             queue.push_back(piece.slice(..ended));
         }
-        if broke.is_none() {
+        if !over {
             self.hold(piece.slice(ended..), queue);
         }
         broke
+    }
+}
+
+fn not_an_event() -> StreamError {
+    StreamError {
+        status: StatusCode::BAD_GATEWAY,
+        message: "the worker sent something else than events".to_owned(),
+        asked_for: false,
     }
 }
 
@@ -159,6 +174,31 @@ mod tests {
         }
         let passed: usize = queue.iter().map(Bytes::len).sum();
         assert_eq!(passed + events.held_bytes, 40 * 1024 * 1024);
+    }
+
+    #[test]
+    fn behind_an_error_nothing_follows_and_what_is_no_event_is_not_passed_on() {
+        let error = b"data: {\"error\":{\"message\":\"m\",\"code\":500}}\n\n";
+        for cut in 0..error.len() {
+            let mut events = Events::new(None, usize::MAX);
+            let mut queue = VecDeque::new();
+            let stream = [&b"data: a\n\n"[..], error, b"data: [DONE]\n\n"].concat();
+            let (first, second) = stream.split_at(9 + cut);
+            for piece in [first, second] {
+                let piece = Bytes::copy_from_slice(piece);
+                assert_eq!(events.take(piece, &mut queue, Instant::now()), None);
+            }
+            assert!(events.failed);
+            assert_eq!(queue.iter().flatten().count(), stream.len() - 14, "{cut}");
+        }
+        let mut events = Events::new(None, usize::MAX);
+        let mut queue = VecDeque::new();
+        let stream = Bytes::from_static(b"data: a\n\n\xff garbage\n\ndata: b\n\n");
+        assert_eq!(
+            events.take(stream, &mut queue, Instant::now()),
+            Some(not_an_event())
+        );
+        assert_eq!(queue, [&b"data: a\n\n"[..]]);
     }
 
     #[test]

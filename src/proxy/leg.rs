@@ -210,17 +210,10 @@ impl First {
     fn of(event: &[u8]) -> Self {
         match sse::error_in(event) {
             Some(error) => Self::Error(error),
-            None if begins_as_event(event) => Self::Event,
+            None if sse::is_event(event) => Self::Event,
             None => Self::Garbage,
         }
     }
-}
-
-/// Whether the first line is a field of an event or a comment.
-fn begins_as_event(event: &[u8]) -> bool {
-    let fields: [&[u8]; 5] = [b"data:", b":", b"event:", b"id:", b"retry:"];
-    // A blank line more than needed is nothing by itself.
-    event.is_empty() || fields.iter().any(|field| event.starts_with(field))
 }
 
 /// Reads until one event is whole and looks whether it is an error. A stream that ends before is none, and may be had

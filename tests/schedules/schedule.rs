@@ -192,7 +192,9 @@ fn flags(dice: &mut fastrand::Rng) -> Vec<&'static str> {
             "1",
         ],
     ];
+    const CONTINUED: [&[&str]; 3] = [&[], &[], &["--stream-continuation", "off"]];
     let policy = POLICIES[dice.usize(0..POLICIES.len())];
+    let continued = CONTINUED[dice.usize(0..CONTINUED.len())];
     let way = WAYS[dice.usize(0..WAYS.len())];
-    [&LIMITS, policy, way].concat()
+    [&LIMITS, policy, continued, way].concat()
 }
