@@ -25,6 +25,8 @@ pub(super) struct Events {
     pub(super) said: Option<Said>,
     /// The worker reported an error inside the stream, and the client has it.
     pub(super) failed: bool,
+    /// The error was none that somebody asked for, so nothing may follow it.
+    over: bool,
     /// The event came that says that the stream is whole.
     pub(super) done: bool,
 }
@@ -43,6 +45,7 @@ impl Events {
             meter: None,
             said: None,
             failed: false,
+            over: false,
             done: false,
         }
     }
@@ -76,7 +79,8 @@ impl Events {
 
     /// Takes a piece and puts what may go to the client into `queue`. Answers the error that the worker reported, where the
     /// stream can go on elsewhere, or that it sent something else than events: the client learns nothing of it. Behind an
-    /// error that the client does get nothing follows, and no `[DONE]`: it would say that all is well.
+    /// error that the client does get nothing follows, and no `[DONE]`: it would say that all is well. An abort that
+    /// somebody asked for is no such error.
     pub(super) fn take(
         &mut self,
         piece: Bytes,
@@ -89,6 +93,7 @@ impl Events {
             meter,
             said,
             failed,
+            over,
             done,
             ..
         } = self;
@@ -96,7 +101,7 @@ impl Events {
         // Bytes of the piece that belong to events in front of the error.
         let mut good = 0;
         let mut ended = scanner.feed_with_ends(&piece, |event, end| {
-            if broke.is_some() || *failed {
+            if broke.is_some() || *over {
                 return;
             }
             if !sse::is_event(event) {
@@ -109,6 +114,7 @@ impl Events {
                     return;
                 }
                 *failed = true;
+                *over = !error.asked_for;
             }
             good = end;
             *done |= sse::is_done(event);
@@ -125,7 +131,7 @@ impl Events {
         if merge.is_some() {
             return broke;
         }
-        let over = broke.is_some() || *failed;
+        let over = broke.is_some() || *over;
         if over {
             ended = good;
         }

@@ -181,6 +181,7 @@ pub struct Limits {
 fn failure(role: Role, worker: &Arc<Worker>) -> impl Fn(Cause) -> Failure + use<> {
     let worker = Arc::clone(worker);
     move |cause| Failure {
+        partner: None,
         role,
         worker: Arc::clone(&worker),
         cause,
