@@ -239,6 +239,55 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
     }
 
+    /// What a reader finds at an instant is what a router that is killed at that instant leaves: the kernel keeps what a
+    /// process has written, and nothing of what it has not.
+    #[test]
+    fn the_file_is_whole_at_every_instant_in_which_it_is_written() {
+        let folder = folder();
+        let state = StateFile::open(&folder).unwrap();
+        let path = folder.join(FILE);
+        let written = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let (mut reads, mut seen) = (0_u64, std::collections::BTreeSet::new());
+                while !written.load(std::sync::atomic::Ordering::Relaxed) {
+                    let workers = read(&path).expect("whole, and understood");
+                    seen.insert(workers.get("a").map(|record| record.launch.len()));
+                    reads += 1;
+                }
+                (reads, seen)
+            });
+            // Records of very different lengths: a file that is written over would show the rest of a longer one.
+            for length in (0..150).map(|step| step * 7919 % 60_000) {
+                state.put("a", Some(record(&"x".repeat(length)))).unwrap();
+            }
+            written.store(true, std::sync::atomic::Ordering::Relaxed);
+            let (reads, seen) = reader.join().expect("every read was whole");
+            assert!(reads > 0 && seen.len() > 1, "{reads} reads of {seen:?}");
+        });
+        drop(state);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_leaves_the_file_as_it_was() {
+        let folder = folder();
+        let state = StateFile::open(&folder).unwrap();
+        state.put("a", Some(record("first"))).unwrap();
+        // What is written next goes to a device that is always full.
+        let new = folder.join("workers.json.new");
+        std::os::unix::fs::symlink("/dev/full", &new).unwrap();
+        let error = state.put("a", Some(record("second"))).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let kept = read(&folder.join(FILE)).unwrap();
+        assert_eq!(kept["a"].launch, "first");
+        fs::remove_file(&new).unwrap();
+        state.put("a", Some(record("third"))).unwrap();
+        assert_eq!(read(&folder.join(FILE)).unwrap()["a"].launch, "third");
+        drop(state);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
     #[test]
     fn a_process_that_has_the_number_of_another_is_not_taken_over() {
         let own = proc::process(i32::try_from(std::process::id()).unwrap())
