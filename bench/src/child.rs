@@ -135,6 +135,12 @@ impl Child {
         memory::of(self.pid)
     }
 
+    /// Its file descriptors (Linux only).
+    pub fn open_files(&self) -> io::Result<u64> {
+        let folder = format!("/proc/{}/fd", self.pid.as_raw_nonzero());
+        Ok(std::fs::read_dir(folder)?.count() as u64)
+    }
+
     /// Ends it at once, as a crash does.
     pub async fn kill(&mut self) -> Result<(), ChildError> {
         self.process.kill().await.map_err(ChildError::NotAwaited)

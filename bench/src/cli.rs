@@ -22,6 +22,7 @@ use crate::{
         ceiling::CeilingArgs,
         cli::{ServeArgs, ServeError},
     },
+    soak::{SoakArgs, SoakError},
     study::cli::{SeedTableArgs, SeedTableError},
     telemetry::MeasureError,
     what_if::cli::{WhatIfArgs, WhatIfError},
@@ -59,6 +60,8 @@ pub enum Command {
     Peers(Box<PeersArgs>),
     /// Fail workers under routers, and check what clients get of it (Linux)
     Faults(Box<FaultsArgs>),
+    /// Load a router for long, and watch its memory and its open files (Linux)
+    Soak(SoakArgs),
     /// Simulate a fleet in virtual time
     Sim(SimArgs),
     /// Compare planners of the ratio on the same requests
@@ -87,6 +90,7 @@ pub enum CliError {
     Measure(MeasureError),
     Peers(PeersError),
     Faults(FaultsError),
+    Soak(SoakError),
     Scenario(ScenarioError),
     Experiment(ExperimentError),
     Report(ReportError),
@@ -107,6 +111,7 @@ impl fmt::Display for CliError {
             Self::Measure(error) => error.fmt(f),
             Self::Peers(error) => error.fmt(f),
             Self::Faults(error) => error.fmt(f),
+            Self::Soak(error) => error.fmt(f),
             Self::Scenario(error) => error.fmt(f),
             Self::Experiment(error) => error.fmt(f),
             Self::Report(error) => error.fmt(f),

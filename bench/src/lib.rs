@@ -26,6 +26,7 @@ pub mod router;
 pub mod scenario;
 pub mod serve;
 pub mod sim;
+pub mod soak;
 pub mod study;
 pub mod telemetry;
 pub mod text_table;

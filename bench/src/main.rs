@@ -19,6 +19,7 @@ async fn main() -> ExitCode {
         Command::TelemetryCost(args) => args.run().await,
         Command::Peers(args) => args.run().await.map_err(CliError::Peers),
         Command::Faults(args) => args.run().await.map_err(CliError::Faults),
+        Command::Soak(args) => args.run().await.map_err(CliError::Soak),
         Command::Sim(args) => args.run().map_err(CliError::Scenario),
         Command::Experiment(args) => args.run().await.map_err(CliError::Experiment),
         Command::Report(args) => args.run().map_err(CliError::Report),

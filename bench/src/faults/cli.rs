@@ -23,7 +23,7 @@ pub struct FaultsArgs {
     #[arg(
         long,
         value_name = "FLAGS",
-        default_value = "--first-byte-timeout-secs 1 --idle-timeout-secs 1 --request-timeout-secs 2",
+        default_value = "--first-byte-timeout-secs 2 --idle-timeout-secs 2 --request-timeout-secs 4",
         allow_hyphen_values = true
     )]
     router_flags: String,
@@ -31,7 +31,7 @@ pub struct FaultsArgs {
     #[arg(
         long,
         value_name = "FLAGS",
-        default_value = "--request-timeout-secs 2",
+        default_value = "--request-timeout-secs 4",
         allow_hyphen_values = true
     )]
     peer_flags: String,
@@ -45,7 +45,7 @@ pub struct FaultsArgs {
     #[arg(long)]
     no_promises: bool,
     /// Seconds that a client waits for an answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 12.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
     limit: f64,
     /// Seed of the prompts
     #[arg(long, default_value_t = 0)]

@@ -40,8 +40,8 @@ const APART: Duration = Duration::from_millis(3);
 /// Tokens of a prompt and of its answer: a stream lives for half a second or so.
 const LENGTHS: (u64, u32) = (64, 48);
 
-/// A prefill of these prompts then takes a third of a second, in which decode has nothing to say yet.
-const SLOW_PREFILL: Fault = Fault::Slow { factor: 8.0 };
+/// A prefill of these prompts then takes a tenth of a second or two, in which decode has nothing to say yet.
+const SLOW_PREFILL: Fault = Fault::Slow { factor: 3.0 };
 
 /// How long after the first request the moment before the first token is there: a decode worker has the request, its
 /// prefill is not done.
