@@ -98,11 +98,12 @@ impl Leg {
         let streamed = headers::is_event_stream(&head.headers);
         let mut kept = Vec::new();
         let mut scanner = EventScanner::default();
-        let mut error = None;
+        let (mut error, mut any) = (None, false);
         while let Some(piece) = body.data().await {
             let piece = piece.map_err(|error| fail(Cause::Transport(error)))?;
             if streamed {
                 scanner.feed(&piece, |event| {
+                    any |= sse::is_event(event);
                     error = error.take().or_else(|| sse::error_in(event));
                 });
             }
@@ -112,6 +113,10 @@ impl Leg {
             if kept.len() < keep {
                 kept.extend_from_slice(&piece);
             }
+        }
+        if streamed && !any {
+            // It said nothing of the prompt, so decode would wait for KV that doesn't come.
+            return Err(fail(no_event()));
         }
         Ok(kept.into())
     }
@@ -217,6 +222,12 @@ impl First {
     }
 }
 
+fn no_event() -> Cause {
+    Cause::Transport(UpstreamError::Body(
+        "the stream ended before its first event".to_owned(),
+    ))
+}
+
 /// Reads until one event is whole and looks whether it is an error. A stream that ends before is none, and may be had
 /// from another pair; one whose first event is longer than any worker sends is passed on as it is.
 async fn first_event(mut body: UpstreamBody) -> Result<Answer, Cause> {
@@ -226,9 +237,7 @@ async fn first_event(mut body: UpstreamBody) -> Result<Answer, Cause> {
     let mut held = 0;
     while first.is_none() && held < sse::LONGEST_EVENT {
         let Some(piece) = body.data().await else {
-            return Err(Cause::Transport(UpstreamError::Body(
-                "the stream ended before its first event".to_owned(),
-            )));
+            return Err(no_event());
         };
         let piece = piece.map_err(Cause::Transport)?;
         scanner.feed(&piece, |event| {

@@ -131,6 +131,8 @@ async fn a_failure_before_the_first_byte_is_retried_on_another_pair() {
         Fault::ResetBeforeHead,
         Fault::ErrorEvent { after_tokens: 0 },
         Fault::ResetMidStream { after_tokens: 0 },
+        Fault::CutShort { after_tokens: 0 },
+        Fault::Garbage { after_tokens: 0 },
     ];
     for fault in faults {
         for stream in [false, true] {
