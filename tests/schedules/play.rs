@@ -224,7 +224,9 @@ impl Stage {
                     let registry = &self.rig.proxy.registry;
                     registry.apply(self.ids[*worker], WorkerEvent::Removed);
                 }
-                Event::Audit => drop(self.audit()?),
+                Event::Audit => {
+                    self.audit()?;
+                }
             }
         }
         let mut played = Played {
@@ -368,13 +370,11 @@ async fn read(rig: &Rig, request: &Request, pause: Duration) -> (StatusCode, Str
     let (head, mut body) = response.into_parts();
     let (mut bytes, mut broke) = (Vec::new(), false);
     while let Some(frame) = body.frame().await {
-        match frame {
-            Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
-            Err(_) => {
-                broke = true;
-                break;
-            }
-        }
+        let Ok(frame) = frame else {
+            broke = true;
+            break;
+        };
+        bytes.extend_from_slice(&frame.into_data().unwrap_or_default());
         if !pause.is_zero() {
             sleep(pause).await;
         }
