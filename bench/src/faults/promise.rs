@@ -120,7 +120,7 @@ impl Stage {
                     ask(&http, &to, first, &begun, 4 * WATCHED),
                     ask(&http, &to, second, &begun, 4 * WATCHED),
                 );
-                std::future::pending().await
+                std::future::pending::<()>().await;
             } => unreachable!("it never ends"),
         }
     }
