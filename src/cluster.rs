@@ -20,6 +20,8 @@ mod check;
 mod command;
 mod error;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod resolve;
 
 use std::fmt::Write as _;

@@ -23,6 +23,8 @@ mod env;
 mod error;
 mod file;
 mod fleet;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod logging;
 mod metrics;

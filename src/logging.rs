@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::LoggingSettings;
+use crate::telemetry::Told;
 
 /// Days of files that are kept. The help of `--log-dir` says so too.
 const FILES: usize = 14;
@@ -63,7 +64,7 @@ pub fn start(settings: &LoggingSettings) -> Result<Option<WorkerGuard>, LogError
 }
 
 /// A file a day in `dir`, written by a thread of its own through a bounded queue. A disk that is too slow loses lines
-/// rather than holding up requests.
+/// rather than holding up requests; one that is full loses them, and the console says so.
 fn files(dir: &Path) -> Result<(NonBlocking, WorkerGuard), LogError> {
     let failed = |cause| LogError {
         dir: dir.to_owned(),
@@ -77,7 +78,8 @@ fn files(dir: &Path) -> Result<(NonBlocking, WorkerGuard), LogError> {
         .max_log_files(FILES)
         .build(dir)
         .map_err(|cause| failed(LogErrorCause::File(cause)))?;
-    Ok(tracing_appender::non_blocking(appender))
+    let what = format!("--log-dir {}", dir.display());
+    Ok(tracing_appender::non_blocking(Told::new(appender, what)))
 }
 
 /// How a line looks, wherever it goes.

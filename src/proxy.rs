@@ -10,6 +10,8 @@ mod endpoint;
 mod error;
 mod events;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 mod headers;
 mod idle;

@@ -7,6 +7,7 @@ mod metrics;
 mod queued;
 mod request_log;
 mod requests;
+mod told;
 pub mod trace;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use metrics::{Buckets, Continuation, LaunchFamilies, LaunchReason, Metrics, 
 pub use queued::Queued;
 pub use request_log::RequestLog;
 pub use requests::{FinishedRequest, FinishedRequests, Outcome, Slo, TokenCount, Verdict};
+pub use told::Told;
 
 /// Everything that is written while requests are served.
 #[derive(Debug)]

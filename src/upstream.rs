@@ -7,6 +7,8 @@ mod body;
 mod client;
 mod connection;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http1;
 mod pool;
 mod segments;

@@ -55,6 +55,47 @@ fn forbidden_in(folder: &str, forbidden: &[&str]) -> Vec<String> {
     found
 }
 
+/// Durations and deadlines are of the monotonic clock, so that a jump of the wall clock changes nothing. Wall time is read
+/// to be shown: once at the start, from which timestamps are counted on, and in the answer to `/v1/loads`.
+#[test]
+fn wall_time_is_read_where_it_is_shown_and_nowhere_else() {
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder of sources") {
+            let path = entry.expect("it can be listed").path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for folder in ["src", "policies/src"] {
+        sources(&root().join(folder), &mut all);
+    }
+    let reads = |path: &PathBuf| {
+        let text = fs::read_to_string(path).expect("a source");
+        [
+            "SystemTime::now",
+            "jiff::",
+            "chrono::",
+            "time::OffsetDateTime",
+        ]
+        .iter()
+        .any(|clock| text.contains(clock))
+    };
+    let mut reading: Vec<_> = all
+        .iter()
+        .filter(|path| reads(path))
+        .map(|path| path.strip_prefix(root()).expect("below the root"))
+        .collect();
+    reading.sort();
+    assert_eq!(
+        reading,
+        [Path::new("src/admin/loads.rs"), Path::new("src/clock.rs")]
+    );
+}
+
 /// A module's own file and what lies in its folder.
 fn sources_of(module: &str) -> Vec<PathBuf> {
     let src = root().join("src");

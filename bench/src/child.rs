@@ -68,7 +68,7 @@ impl fmt::Display for ChildError {
             Self::NeverReady { url, within } => {
                 write!(f, "{url} was not ready within {within:?}")
             }
-            Self::NotTold(error) => write!(f, "cannot send SIGTERM: {error}"),
+            Self::NotTold(error) => write!(f, "cannot send it a signal: {error}"),
             Self::NotAwaited(error) => write!(f, "cannot wait for the program: {error}"),
             Self::HadToBeKilled => write!(
                 f,
@@ -135,9 +135,20 @@ impl Child {
         memory::of(self.pid)
     }
 
+    /// Its file descriptors (Linux only).
+    pub fn open_files(&self) -> io::Result<u64> {
+        let folder = format!("/proc/{}/fd", self.pid.as_raw_nonzero());
+        Ok(std::fs::read_dir(folder)?.count() as u64)
+    }
+
     /// Ends it at once, as a crash does.
     pub async fn kill(&mut self) -> Result<(), ChildError> {
         self.process.kill().await.map_err(ChildError::NotAwaited)
+    }
+
+    /// Stops it where it is, without its knowing: it answers nothing, and the kernel still accepts connections for it.
+    pub fn freeze(&self) -> Result<(), ChildError> {
+        kill_process(self.pid, Signal::STOP).map_err(ChildError::NotTold)
     }
 
     /// Tells it to end, and waits for it.
@@ -150,7 +161,7 @@ impl Child {
     }
 }
 
-async fn answers(url: &str) -> Result<(), ChildError> {
+pub(crate) async fn answers(url: &str) -> Result<(), ChildError> {
     let getter = Getter::new();
     let mut ticks = time::interval(ASK_EVERY);
     let asking = async {

@@ -8,6 +8,7 @@ pub use telemetry::{AccuracyArgs, CostArgs};
 
 use crate::{
     experiment::cli::{ExperimentArgs, ExperimentError},
+    faults::{cli::FaultsArgs, run::FaultsError},
     fit::cli::{FitArgs, FitError},
     fleet::{self, Served, StartError},
     load::LoadError,
@@ -21,6 +22,7 @@ use crate::{
         ceiling::CeilingArgs,
         cli::{ServeArgs, ServeError},
     },
+    soak::{SoakArgs, SoakError},
     study::cli::{SeedTableArgs, SeedTableError},
     telemetry::MeasureError,
     what_if::cli::{WhatIfArgs, WhatIfError},
@@ -56,6 +58,10 @@ pub enum Command {
     TelemetryCost(CostArgs),
     /// Measure what a router costs, beside its peers (Linux)
     Peers(Box<PeersArgs>),
+    /// Fail workers under routers, and check what clients get of it (Linux)
+    Faults(Box<FaultsArgs>),
+    /// Load a router for long, and watch its memory and its open files (Linux)
+    Soak(SoakArgs),
     /// Simulate a fleet in virtual time
     Sim(SimArgs),
     /// Compare planners of the ratio on the same requests
@@ -83,6 +89,8 @@ pub enum CliError {
     Serve(ServeError),
     Measure(MeasureError),
     Peers(PeersError),
+    Faults(FaultsError),
+    Soak(SoakError),
     Scenario(ScenarioError),
     Experiment(ExperimentError),
     Report(ReportError),
@@ -102,6 +110,8 @@ impl fmt::Display for CliError {
             Self::Serve(error) => error.fmt(f),
             Self::Measure(error) => error.fmt(f),
             Self::Peers(error) => error.fmt(f),
+            Self::Faults(error) => error.fmt(f),
+            Self::Soak(error) => error.fmt(f),
             Self::Scenario(error) => error.fmt(f),
             Self::Experiment(error) => error.fmt(f),
             Self::Report(error) => error.fmt(f),
@@ -161,7 +171,7 @@ struct Behaviour {
     /// A fault, as kind or kind:key=value,...; may be repeated
     ///
     /// Kinds: refuse (status, retry_after_s), stall_before_head (stall_ms), stall_mid_stream (after_tokens,
-    /// stall_ms), reset_before_head, reset_mid_stream (after_tokens), cut_short (after_tokens), error_event
+    /// stall_ms), reset_before_head, reset_mid_stream (after_tokens), cut_short (after_tokens), garbage (after_tokens), error_event
     /// (after_tokens), slow (factor), wrong_role (role), unready, bootstrap_dead,
     /// switch_fails (safe_to_restore). Each takes probability and limit.
     /// They can be changed while the worker serves: POST /simulated/faults.

@@ -14,8 +14,10 @@ mod tally;
 pub use client::LoadError;
 pub use report::{Failure, Percentiles, Report};
 
+pub(crate) use answer::Received;
+pub(crate) use question::Question;
+
 use client::Client;
-use question::Question;
 use std::{
     io::{IsTerminal, Write},
     sync::{

@@ -18,6 +18,8 @@ async fn main() -> ExitCode {
         Command::TelemetryAccuracy(args) => args.run().await,
         Command::TelemetryCost(args) => args.run().await,
         Command::Peers(args) => args.run().await.map_err(CliError::Peers),
+        Command::Faults(args) => args.run().await.map_err(CliError::Faults),
+        Command::Soak(args) => args.run().await.map_err(CliError::Soak),
         Command::Sim(args) => args.run().map_err(CliError::Scenario),
         Command::Experiment(args) => args.run().await.map_err(CliError::Experiment),
         Command::Report(args) => args.run().map_err(CliError::Report),

@@ -28,10 +28,13 @@ pub(super) fn given(path: &Path) -> Result<Given, ConfigError> {
 }
 
 fn read(path: &Path) -> Result<Given, FileProblem> {
-    let text = std::fs::read_to_string(path).map_err(FileProblem::Unreadable)?;
+    parse(&std::fs::read_to_string(path).map_err(FileProblem::Unreadable)?)
+}
+
+pub(super) fn parse(text: &str) -> Result<Given, FileProblem> {
     let table = text
         .parse::<Table>()
-        .map_err(|error| not_toml(&text, &error))?;
+        .map_err(|error| not_toml(text, &error))?;
     let command = cli::shown();
     let mut given = Given::default();
     for (key, value) in table {

@@ -34,7 +34,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Checks under way at once. A check holds one connection; this many of them don't compete with the traffic.
 const MAX_PROBES: usize = 64;
 
-/// Watches the workers until `cancel`. `suspects` names workers that a request could not connect to.
+/// Watches the workers until `cancel`. `suspects` names workers that a request could not connect to,
+/// or that sent it nothing.
 pub async fn run(
     fleet: Fleet,
     settings: HealthSettings,

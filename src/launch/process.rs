@@ -15,6 +15,8 @@
 
 mod crashes;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod keeper;
 mod log;

@@ -10,7 +10,7 @@ use policies::worker::Role;
 use tokio::time::Instant;
 
 use super::abort::AbortGuard;
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::leg::{Answer, Leg, Limits, Opened, PrefillLeg};
 use super::logprobs::PromptLogprobs;
 use super::outcome::PrefillTimes;
@@ -68,7 +68,13 @@ impl Legs {
                 biased;
                 opened = &mut serving => match opened {
                     Ok(opened) => break opened,
-                    Err(failure) => return Err(ended(self.abort, failure)),
+                    Err(mut failure) => {
+                        let silent = matches!(failure.cause, Cause::Silent { .. });
+                        if silent && prefill.is_some() {
+                            failure.partner = prefill_times.map(|times| times.worker);
+                        }
+                        return Err(ended(self.abort, failure));
+                    }
                 },
                 done = ended_prefill(&mut prefill) => match done {
                     Ok(body) => prefill_body = body,

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::request::{BOOTSTRAP_MEMBERS, Batch, RequestView};
+use super::request::{BOOTSTRAP_MEMBERS, Batch, NULL_RID, RequestView};
 use crate::upstream::Segments;
 use crate::workers::Bootstrap;
 
@@ -55,7 +55,11 @@ pub fn splice(body: &Bytes, view: &RequestView<'_>, pairing: &Pairing) -> Segmen
     let mut done = view.object_start + 1;
     for (which, span) in &view.foreign {
         segments.push(body.slice(done..span.start));
-        segments.push(Bytes::copy_from_slice(values[*which].as_bytes()));
+        let value = match values.get(*which) {
+            Some(value) => Bytes::copy_from_slice(value.as_bytes()),
+            None => format!("\"{}\"", pairing.rid).into(),
+        };
+        segments.push(value);
         done = span.end;
     }
     segments.push(body.slice(done..));
@@ -65,13 +69,14 @@ pub fn splice(body: &Bytes, view: &RequestView<'_>, pairing: &Pairing) -> Segmen
 /// The opening brace and the fields that the client did not send itself.
 fn inserted(view: &RequestView<'_>, values: &[String; 3], rid: Rid) -> String {
     let mut text = String::with_capacity(160 + values.iter().map(String::len).sum::<usize>());
+    let has = |which| view.foreign.iter().any(|(foreign, _)| *foreign == which);
     text.push('{');
     for (which, (name, value)) in BOOTSTRAP_MEMBERS.iter().zip(values).enumerate() {
-        if !view.foreign.iter().any(|(foreign, _)| *foreign == which) {
+        if !has(which) {
             push_member(&mut text, name, value);
         }
     }
-    if !view.has_rid {
+    if !view.has_rid && !has(NULL_RID) {
         push_member(&mut text, "rid", &format!("\"{rid}\""));
     }
     if view.object_is_empty {
@@ -168,6 +173,23 @@ mod tests {
             spliced(Endpoint::Generate, body),
             r#"{"bootstrap_port":9000,"bootstrap_room":41,"text":"a","boot\u0073trap_host":"127.0.0.1","bootstrap_room":41,"rid":"mine"}"#
         );
+    }
+
+    #[test]
+    fn a_rid_that_is_null_is_replaced_since_the_last_of_equal_names_counts() {
+        let rid = "00000000000000000000000000000007";
+        assert_eq!(
+            spliced(
+                Endpoint::Generate,
+                r#"{"rid":null,"bootstrap_room":1,"text":"a"}"#
+            ),
+            format!(
+                r#"{{"bootstrap_host":"127.0.0.1","bootstrap_port":9000,"rid":"{rid}","bootstrap_room":41,"text":"a"}}"#
+            )
+        );
+        let body = spliced(Endpoint::Generate, r#"{"rid":"first","rid":null}"#);
+        let value: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(value["rid"], rid);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::continuation::Said;
@@ -24,6 +25,8 @@ pub(super) struct Events {
     pub(super) said: Option<Said>,
     /// The worker reported an error inside the stream, and the client has it.
     pub(super) failed: bool,
+    /// The error was none that somebody asked for, so nothing may follow it.
+    over: bool,
     /// The event came that says that the stream is whole.
     pub(super) done: bool,
 }
@@ -42,6 +45,7 @@ impl Events {
             meter: None,
             said: None,
             failed: false,
+            over: false,
             done: false,
         }
     }
@@ -74,7 +78,9 @@ impl Events {
     }
 
     /// Takes a piece and puts what may go to the client into `queue`. Answers the error that the worker reported, where the
-    /// stream can go on elsewhere: the client learns nothing of it, nor of anything behind it.
+    /// stream can go on elsewhere, or that it sent something else than events: the client learns nothing of it. Behind an
+    /// error that the client does get nothing follows, and no `[DONE]`: it would say that all is well. An abort that
+    /// somebody asked for is no such error.
     pub(super) fn take(
         &mut self,
         piece: Bytes,
@@ -87,6 +93,7 @@ impl Events {
             meter,
             said,
             failed,
+            over,
             done,
             ..
         } = self;
@@ -94,7 +101,11 @@ impl Events {
         // Bytes of the piece that belong to events in front of the error.
         let mut good = 0;
         let mut ended = scanner.feed_with_ends(&piece, |event, end| {
-            if broke.is_some() {
+            if broke.is_some() || *over {
+                return;
+            }
+            if !sse::is_event(event) {
+                broke = Some(not_an_event());
                 return;
             }
             if let Some(error) = sse::error_in(event) {
@@ -103,6 +114,7 @@ impl Events {
                     return;
                 }
                 *failed = true;
+                *over = !error.asked_for;
             }
             good = end;
             *done |= sse::is_done(event);
@@ -119,7 +131,8 @@ impl Events {
         if merge.is_some() {
             return broke;
         }
-        if broke.is_some() {
+        let over = broke.is_some() || *over;
+        if over {
             ended = good;
         }
         if ended > 0 {
@@ -132,10 +145,18 @@ impl Events {
         if ended > 0 {
             queue.push_back(piece.slice(..ended));
         }
-        if broke.is_none() {
+        if !over {
             self.hold(piece.slice(ended..), queue);
         }
         broke
+    }
+}
+
+fn not_an_event() -> StreamError {
+    StreamError {
+        status: StatusCode::BAD_GATEWAY,
+        message: "the worker sent something else than events".to_owned(),
+        asked_for: false,
     }
 }
 
@@ -159,6 +180,31 @@ mod tests {
         }
         let passed: usize = queue.iter().map(Bytes::len).sum();
         assert_eq!(passed + events.held_bytes, 40 * 1024 * 1024);
+    }
+
+    #[test]
+    fn behind_an_error_nothing_follows_and_what_is_no_event_is_not_passed_on() {
+        let error = b"data: {\"error\":{\"message\":\"m\",\"code\":500}}\n\n";
+        for cut in 0..error.len() {
+            let mut events = Events::new(None, usize::MAX);
+            let mut queue = VecDeque::new();
+            let stream = [&b"data: a\n\n"[..], error, b"data: [DONE]\n\n"].concat();
+            let (first, second) = stream.split_at(9 + cut);
+            for piece in [first, second] {
+                let piece = Bytes::copy_from_slice(piece);
+                assert_eq!(events.take(piece, &mut queue, Instant::now()), None);
+            }
+            assert!(events.failed);
+            assert_eq!(queue.iter().flatten().count(), stream.len() - 14, "{cut}");
+        }
+        let mut events = Events::new(None, usize::MAX);
+        let mut queue = VecDeque::new();
+        let stream = Bytes::from_static(b"data: a\n\n\xff garbage\n\ndata: b\n\n");
+        assert_eq!(
+            events.take(stream, &mut queue, Instant::now()),
+            Some(not_an_event())
+        );
+        assert_eq!(queue, [&b"data: a\n\n"[..]]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use policies::worker::Role;
+use policies::worker::{Role, WorkerId};
 use serde_json::Value;
 
 use super::sse::StreamError;
@@ -34,6 +34,9 @@ pub struct Failure {
     pub role: Role,
     pub worker: Arc<Worker>,
     pub cause: Cause,
+    /// The prefill worker of a decode worker that was silent while its prefill had not ended either. Each waits for the
+    /// other, so the one that hangs can be either.
+    pub partner: Option<Arc<Worker>>,
 }
 
 #[derive(Debug)]
@@ -88,9 +91,20 @@ impl Failure {
         RETRYABLE.contains(&self.status())
     }
 
-    /// Whether the worker never took the request: nobody listens there.
-    pub fn is_unreachable(&self) -> bool {
-        matches!(self.cause, Cause::Transport(UpstreamError::Connect(_)))
+    /// Whether a look at the worker's health would tell more: nobody listens there, or nobody answers.
+    pub fn is_suspicious(&self) -> bool {
+        match self.cause {
+            Cause::Transport(UpstreamError::Connect(_)) | Cause::Silent { .. } => true,
+            Cause::Transport(UpstreamError::Send(_) | UpstreamError::Body(_))
+            | Cause::Status(_)
+            | Cause::InStream(_) => false,
+        }
+    }
+
+    /// Those that may be why it failed: not to be tried again with this request.
+    pub fn involved(&self) -> impl Iterator<Item = WorkerId> {
+        let partner = self.partner.as_ref().map(|worker| worker.id);
+        std::iter::once(self.worker.id).chain(partner)
     }
 
     /// The role whose worker the failure speaks against; `None` for a client's own mistake, for a worker that is merely
@@ -103,6 +117,7 @@ impl Failure {
         let message = match &self.cause {
             Cause::InStream(error) => &error.message,
             Cause::Status(answer) => &answer.message(),
+            Cause::Silent { .. } if self.partner.is_some() => return None,
             Cause::Transport(_) | Cause::Silent { .. } => return Some(self.role),
         };
         let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
@@ -225,6 +240,7 @@ mod tests {
         let registry = WorkerRegistry::new(Config::default().breaker, |_| {});
         let url = WorkerUrl::parse("http://a:1").unwrap();
         Failure {
+            partner: None,
             role,
             worker: registry
                 .add(&WorkerSpec::new(url, role))

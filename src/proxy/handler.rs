@@ -217,7 +217,7 @@ impl Proxy {
             };
             if let RouteError::Failed(failure) = &error {
                 self.leg_failed(failure);
-                tried.push(failure.worker.id);
+                tried.extend(failure.involved());
             }
             attempt += 1;
             if !error.is_retryable() {
@@ -413,9 +413,11 @@ impl Proxy {
     pub(super) fn leg_failed(&self, failure: &Failure) {
         let workers = &self.telemetry.metrics.workers;
         workers.leg_failed(failure.role, failure.kind());
-        if failure.is_unreachable() {
-            // A full channel means that checks are under way already.
-            let _ = self.suspects.try_send(failure.worker.id);
+        if failure.is_suspicious() {
+            for id in failure.involved() {
+                // A full channel means that checks are under way already.
+                let _ = self.suspects.try_send(id);
+            }
         }
         // Decode speaking against its prefill names no worker that this failure knows: nobody is charged.
         if failure.blames() == Some(failure.role) {

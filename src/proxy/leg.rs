@@ -98,11 +98,12 @@ impl Leg {
         let streamed = headers::is_event_stream(&head.headers);
         let mut kept = Vec::new();
         let mut scanner = EventScanner::default();
-        let mut error = None;
+        let (mut error, mut any) = (None, false);
         while let Some(piece) = body.data().await {
             let piece = piece.map_err(|error| fail(Cause::Transport(error)))?;
             if streamed {
                 scanner.feed(&piece, |event| {
+                    any |= sse::is_event(event);
                     error = error.take().or_else(|| sse::error_in(event));
                 });
             }
@@ -112,6 +113,10 @@ impl Leg {
             if kept.len() < keep {
                 kept.extend_from_slice(&piece);
             }
+        }
+        if streamed && !any {
+            // It said nothing of the prompt, so decode would wait for KV that doesn't come.
+            return Err(fail(no_event()));
         }
         Ok(kept.into())
     }
@@ -153,7 +158,12 @@ impl Leg {
         let answer = if headers::is_event_stream(&head.headers) {
             first_event(body).await
         } else {
-            whole_or_long(body, held).await.map_err(Cause::Transport)
+            match whole_or_long(body, held).await {
+                Ok(Answer::Whole(answer)) if !is_whole(&head, &answer) => Err(Cause::Transport(
+                    UpstreamError::Body("the answer is cut short".to_owned()),
+                )),
+                read => read.map_err(Cause::Transport),
+            }
         };
         Ok(Opened {
             head,
@@ -176,6 +186,7 @@ pub struct Limits {
 fn failure(role: Role, worker: &Arc<Worker>) -> impl Fn(Cause) -> Failure + use<> {
     let worker = Arc::clone(worker);
     move |cause| Failure {
+        partner: None,
         role,
         worker: Arc::clone(&worker),
         cause,
@@ -193,28 +204,67 @@ async fn read_error(head: &Parts, mut body: UpstreamBody) -> WorkerAnswer {
     }
 }
 
-/// Reads until one event is whole and looks whether it is an error. A stream that ends before, or whose first event
-/// is longer than any worker sends, is passed on as it is.
+/// What the first event of a stream turned out to be.
+enum First {
+    Event,
+    Error(StreamError),
+    /// Something between blank lines that is no event.
+    Garbage,
+}
+
+impl First {
+    fn of(event: &[u8]) -> Self {
+        match sse::error_in(event) {
+            Some(error) => Self::Error(error),
+            None if sse::is_event(event) => Self::Event,
+            None => Self::Garbage,
+        }
+    }
+}
+
+fn no_event() -> Cause {
+    Cause::Transport(UpstreamError::Body(
+        "the stream ended before its first event".to_owned(),
+    ))
+}
+
+/// Reads until one event is whole and looks whether it is an error. A stream that ends before is none, and may be had
+/// from another pair; one whose first event is longer than any worker sends is passed on as it is.
 async fn first_event(mut body: UpstreamBody) -> Result<Answer, Cause> {
     let mut scanner = EventScanner::default();
     let mut start = SmallVec::new();
-    let mut first: Option<Option<StreamError>> = None;
+    let mut first = None;
     let mut held = 0;
     while first.is_none() && held < sse::LONGEST_EVENT {
         let Some(piece) = body.data().await else {
-            break;
+            return Err(no_event());
         };
         let piece = piece.map_err(Cause::Transport)?;
         scanner.feed(&piece, |event| {
-            first = first.take().or_else(|| Some(sse::error_in(event)));
+            first = first.take().or_else(|| Some(First::of(event)));
         });
         held += piece.len();
         start.push(piece);
     }
-    match first.flatten() {
-        Some(error) => Err(Cause::InStream(error)),
-        None => Ok(Answer::Stream { start, rest: body }),
+    match first {
+        Some(First::Error(error)) => Err(Cause::InStream(error)),
+        Some(First::Garbage) => Err(Cause::Transport(UpstreamError::Body(
+            "the stream does not begin with an event".to_owned(),
+        ))),
+        Some(First::Event) | None => Ok(Answer::Stream { start, rest: body }),
     }
+}
+
+/// Whether a body can be all of an answer. A worker that names its length can't cut it unnoticed, and SGLang names it;
+/// where none is named, JSON is looked at to its end.
+fn is_whole(head: &Parts, body: &[u8]) -> bool {
+    let says = |name, value: &[u8]| {
+        let header = head.headers.get(name);
+        header.is_some_and(|header: &http::HeaderValue| header.as_bytes().starts_with(value))
+    };
+    says(http::header::CONTENT_LENGTH, b"")
+        || !says(http::header::CONTENT_TYPE, b"application/json")
+        || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 async fn whole_or_long(mut body: UpstreamBody, held: usize) -> Result<Answer, UpstreamError> {

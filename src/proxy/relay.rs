@@ -253,6 +253,7 @@ impl Relay {
     fn break_off(&mut self, cause: Cause) -> Option<UpstreamError> {
         self.rest = None;
         let failure = Failure {
+            partner: None,
             role: self.role,
             worker: Arc::clone(self.worker()),
             cause,

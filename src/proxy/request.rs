@@ -18,6 +18,10 @@ use super::object::Name;
 /// Names of the members that pair a prefill with a decode. A client's own are replaced.
 pub const BOOTSTRAP_MEMBERS: [&str; 3] = ["bootstrap_host", "bootstrap_port", "bootstrap_room"];
 
+/// What a [`ForeignField`] calls a `rid` that is null: a client's way to say none, and a member all the same, which would
+/// win over the router's own in front of it.
+pub const NULL_RID: usize = BOOTSTRAP_MEMBERS.len();
+
 /// Why a body can't be routed. The client's mistake, always.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestError {
@@ -61,7 +65,8 @@ impl Batch {
     }
 }
 
-/// A bootstrap member that the client sent itself: which one, and where its value stands in the body.
+/// A member that the client sent itself and whose value is replaced: which of [`BOOTSTRAP_MEMBERS`], or [`NULL_RID`], and
+/// where its value stands in the body.
 pub type ForeignField = (usize, Range<usize>);
 
 /// The facts of a request that the router acts on. Borrows the body.
@@ -116,11 +121,7 @@ impl<'a> RequestView<'a> {
             wants_prompt_logprobs: endpoint == Endpoint::Generate
                 && members.return_logprob.is_some_and(wants_any),
             has_rid: members.rid.is_some_and(|raw| raw.get() != "null"),
-            foreign: members
-                .foreign
-                .iter()
-                .map(|&(which, raw)| (which, span(body, raw)))
-                .collect(),
+            foreign: members.foreign(body),
             object_start,
             object_is_empty: members.count == 0,
         })
@@ -172,6 +173,18 @@ impl<'a> Members<'a> {
     fn prompt_member(&self, name: &str) -> Option<&'a RawValue> {
         let position = PROMPT_MEMBERS.iter().position(|member| *member == name)?;
         self.prompts[position].filter(|raw| raw.get() != "null")
+    }
+
+    /// What is replaced, in the order in which it stands in the body.
+    fn foreign(&self, body: &[u8]) -> SmallVec<[ForeignField; 0]> {
+        let null_rid = self.rid.filter(|raw| raw.get() == "null");
+        let null_rid = null_rid.map(|raw| (NULL_RID, raw));
+        let fields = self.foreign.iter().copied().chain(null_rid);
+        let mut foreign: SmallVec<_> = fields
+            .map(|(which, raw)| (which, span(body, raw)))
+            .collect();
+        foreign.sort_unstable_by_key(|(_, span): &ForeignField| span.start);
+        foreign
     }
 
     fn prompt(&self, endpoint: Endpoint) -> &'a str {

@@ -227,6 +227,13 @@ fn error_status(code: u16) -> Option<StatusCode> {
 /// The event with which SGLang ends every stream of tokens.
 pub const DONE: &[u8] = b"data: [DONE]\n\n";
 
+/// Whether what stands between two blank lines begins as an event does: with a field or a comment.
+pub fn is_event(event: &[u8]) -> bool {
+    let begins: [&[u8]; 5] = [b"data:", b":", b"event:", b"id:", b"retry:"];
+    // A blank line more than needed is nothing by itself.
+    event.is_empty() || begins.iter().any(|begin| event.starts_with(begin))
+}
+
 /// Whether `event` says that the stream is whole.
 pub fn is_done(event: &[u8]) -> bool {
     payload(event).is_some_and(|data| data.trim_ascii_end() == b"[DONE]")

@@ -1,5 +1,5 @@
 //! A log of JSON objects, one a line, appended to a file by a thread: where the disk can't follow, lines are lost and
-//! nobody is held up.
+//! nobody is held up. Where it is full the console says so.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+
+use super::Told;
 
 /// An open log. The lines that were written reach the file when this is dropped.
 pub struct LineLog {
@@ -52,7 +54,8 @@ impl LineLog {
             flag,
             cause,
         })?;
-        let (writer, guard) = tracing_appender::non_blocking(file);
+        let what = format!("{flag} {}", path.display());
+        let (writer, guard) = tracing_appender::non_blocking(Told::new(file, what));
         Ok(Self {
             writer,
             _flushed_at_the_end: guard,

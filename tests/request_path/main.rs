@@ -131,6 +131,8 @@ async fn a_failure_before_the_first_byte_is_retried_on_another_pair() {
         Fault::ResetBeforeHead,
         Fault::ErrorEvent { after_tokens: 0 },
         Fault::ResetMidStream { after_tokens: 0 },
+        Fault::CutShort { after_tokens: 0 },
+        Fault::Garbage { after_tokens: 0 },
     ];
     for fault in faults {
         for stream in [false, true] {
@@ -293,6 +295,43 @@ async fn a_silent_worker_is_given_up_within_its_limit() {
         "decode_timeout"
     );
     assert!(!answer.is_done());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_of_which_one_hangs_is_tried_with_neither_again_and_blames_nobody() {
+    for prefill_hangs in [false, true] {
+        let flags = [
+            "--first-byte-timeout-secs",
+            "3",
+            "--cb-failure-threshold",
+            "1",
+        ];
+        let rig = Rig::new(&flags);
+        let hang = Fault::StallBeforeHead { stall_ms: None };
+        let workers = if prefill_hangs {
+            &rig.prefill
+        } else {
+            &rig.decode
+        };
+        Rig::fault(&workers[..1], &hang);
+        // Each would meet the worker that hangs again after its first attempt, were it not left out.
+        for _ in 0..4 {
+            let begin = tokio::time::Instant::now();
+            let answer = rig
+                .post("/v1/completions", completion(&json!("a"), true))
+                .await;
+            assert!(answer.is_done(), "{answer:?}");
+            assert!(
+                begin.elapsed() < Duration::from_secs(4),
+                "{:?}",
+                begin.elapsed()
+            );
+        }
+        let now = rig.proxy.clock.now();
+        for member in rig.proxy.registry.snapshot().members() {
+            assert!(member.worker.breaker.allows(now), "{}", member.worker.url);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -126,6 +126,10 @@ impl Rig {
             let worker = SimulatedWorker::new(config, &Network::InMemory(board.clone()));
             board.connect(&host, port, worker.bootstrap());
             upstream.serve_in_memory(format!("{host}:30000"), simulate::in_memory(worker.http()));
+            upstream.serve_in_memory(
+                format!("{host}:{port}"),
+                simulate::in_memory(worker.bootstrap()),
+            );
             tasks.spawn(worker.clone().run(cancel.clone()));
             let url = WorkerUrl::parse(&format!("http://{host}:30000")).expect("a good URL");
             let spec = WorkerSpec {

@@ -47,6 +47,11 @@ pub enum Fault {
         #[serde(default)]
         after_tokens: u32,
     },
+    /// Go on with bytes that are no event and no JSON, after so many tokens, and end as if complete.
+    Garbage {
+        #[serde(default)]
+        after_tokens: u32,
+    },
     /// Report an error inside a 200 stream, after so many tokens; as a plain 500 where nothing is streamed.
     ErrorEvent {
         #[serde(default)]
@@ -273,6 +278,7 @@ impl Fault {
             | Self::ResetBeforeHead
             | Self::ResetMidStream { .. }
             | Self::CutShort { .. }
+            | Self::Garbage { .. }
             | Self::ErrorEvent { .. } => true,
             Self::Slow { .. }
             | Self::WrongRole { .. }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// What has been received.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Received {
+pub(crate) struct Received {
     text: String,
     finish: Option<String>,
     prompt_tokens: Option<u64>,
@@ -18,7 +18,7 @@ pub(super) struct Received {
 
 impl Received {
     /// Reads an answer that was not streamed.
-    pub(super) fn whole(endpoint: Endpoint, body: &[u8]) -> Result<Self, Failure> {
+    pub(crate) fn whole(endpoint: Endpoint, body: &[u8]) -> Result<Self, Failure> {
         let mut received = Self {
             done: true,
             ..Self::default()
@@ -28,7 +28,7 @@ impl Received {
     }
 
     /// Reads one event of a stream; returns how many tokens it brought.
-    pub(super) fn event(&mut self, endpoint: Endpoint, data: &[u8]) -> Result<u32, Failure> {
+    pub(crate) fn event(&mut self, endpoint: Endpoint, data: &[u8]) -> Result<u32, Failure> {
         if self.done {
             return Err(Failure::Garbled);
         }
@@ -102,7 +102,7 @@ impl Received {
     }
 
     /// Compares with what had to come.
-    pub(super) fn check(&self, question: &Question) -> Result<(), Failure> {
+    pub(crate) fn check(&self, question: &Question) -> Result<(), Failure> {
         let expected = &question.expected;
         if !self.done {
             return Err(Failure::Incomplete);

@@ -6,17 +6,17 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use simulated_worker::answer::{self, Answer, Expected, chat_prompt, prompt_of};
 
-pub(super) struct Question {
-    pub(super) endpoint: Endpoint,
-    pub(super) stream: bool,
-    pub(super) body: Bytes,
-    pub(super) prompt_tokens: u64,
-    pub(super) expected: Expected,
+pub(crate) struct Question {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) stream: bool,
+    pub(crate) body: Bytes,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) expected: Expected,
 }
 
 impl Question {
     /// The request of a number: the same for the same load, where it has the same lengths, of prompt and answer.
-    pub(super) fn new(
+    pub(crate) fn new(
         load: &Load,
         (prompt_tokens, output_tokens): (u64, u32),
         number: u64,

@@ -128,7 +128,7 @@ impl PeersArgs {
     }
 }
 
-async fn told_to_end() -> io::Result<()> {
+pub(crate) async fn told_to_end() -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -139,7 +139,7 @@ async fn told_to_end() -> io::Result<()> {
 }
 
 /// Where the XDG convention keeps what can be made again.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let given = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     given

@@ -144,17 +144,25 @@ impl StateFile {
 
 /// What the file says, less what an earlier start of the machine took with it.
 fn read(path: &Path) -> Result<BTreeMap<String, Record>, StartError> {
-    let unreadable = |cause: String| StartError::StateUnreadable {
+    match fs::read(path) {
+        Ok(text) => parse(path, &text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(unreadable(path, error.to_string())),
+    }
+}
+
+fn unreadable(path: &Path, cause: String) -> StartError {
+    StartError::StateUnreadable {
         path: path.to_owned(),
         cause,
-    };
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(unreadable(error.to_string())),
-    };
+    }
+}
+
+/// The same of the text that the file at `path` has.
+pub(super) fn parse(path: &Path, text: &[u8]) -> Result<BTreeMap<String, Record>, StartError> {
+    let unreadable = |cause| unreadable(path, cause);
     let saved: Saved =
-        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+        serde_json::from_slice(text).map_err(|error| unreadable(error.to_string()))?;
     if saved.version != VERSION {
         let found = saved.version;
         return Err(unreadable(format!(
@@ -228,6 +236,55 @@ mod tests {
                 Err(StartError::StateUnreadable { .. })
             ));
         }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// What a reader finds at an instant is what a router that is killed at that instant leaves: the kernel keeps what a
+    /// process has written, and nothing of what it has not.
+    #[test]
+    fn the_file_is_whole_at_every_instant_in_which_it_is_written() {
+        let folder = folder();
+        let state = StateFile::open(&folder).unwrap();
+        let path = folder.join(FILE);
+        let written = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let (mut reads, mut seen) = (0_u64, std::collections::BTreeSet::new());
+                while !written.load(std::sync::atomic::Ordering::Relaxed) {
+                    let workers = read(&path).expect("whole, and understood");
+                    seen.insert(workers.get("a").map(|record| record.launch.len()));
+                    reads += 1;
+                }
+                (reads, seen)
+            });
+            // Records of very different lengths: a file that is written over would show the rest of a longer one.
+            for length in (0..150).map(|step| step * 7919 % 60_000) {
+                state.put("a", Some(record(&"x".repeat(length)))).unwrap();
+            }
+            written.store(true, std::sync::atomic::Ordering::Relaxed);
+            let (reads, seen) = reader.join().expect("every read was whole");
+            assert!(reads > 0 && seen.len() > 1, "{reads} reads of {seen:?}");
+        });
+        drop(state);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_leaves_the_file_as_it_was() {
+        let folder = folder();
+        let state = StateFile::open(&folder).unwrap();
+        state.put("a", Some(record("first"))).unwrap();
+        // What is written next goes to a device that is always full.
+        let new = folder.join("workers.json.new");
+        std::os::unix::fs::symlink("/dev/full", &new).unwrap();
+        let error = state.put("a", Some(record("second"))).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let kept = read(&folder.join(FILE)).unwrap();
+        assert_eq!(kept["a"].launch, "first");
+        fs::remove_file(&new).unwrap();
+        state.put("a", Some(record("third"))).unwrap();
+        assert_eq!(read(&folder.join(FILE)).unwrap()["a"].launch, "third");
+        drop(state);
         fs::remove_dir_all(&folder).unwrap();
     }
 

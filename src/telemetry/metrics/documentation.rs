@@ -24,6 +24,11 @@ the difference to the event before is what the event brought. An OpenAI chunk wi
 one token, however many a worker put into it (`--stream-interval`, text held back); the usage at the end, where asked \
 for, corrects the length of the answer and its mean time per token. `source` tells the two apart. Answers that are not \
 streamed have no TTFT or ITL.
+
+No accepted request is lost from the books: `sum(smg_router_requests_total)` is \
+`sum(adaptive_router_requests_finished_total) + sum(adaptive_router_requests_in_flight)` at any time, but for a request \
+that is between two of them while they are read. What was refused before it was accepted is in \
+`smg_http_rate_limit_total` and `smg_http_responses_total`.
 ";
 
 const GROUPS: [(&str, &str); 3] = [

@@ -271,6 +271,9 @@ pub(crate) fn simulated_failure() -> Abort {
     Abort::new(500, "error event of a simulated fault")
 }
 
+/// Neither an event nor JSON, nor text.
+pub(crate) const GARBAGE: &[u8] = b"\x00\xff\xfe{\"unclosed: \r\n\r\n\x80garbage";
+
 /// Half of an answer, and then what the fault says.
 fn broken_whole(body: &str, fault: Fault) -> Response {
     let mut half = body.as_bytes().to_vec();
@@ -287,6 +290,7 @@ fn broken_whole(body: &str, fault: Fault) -> Response {
                     stall(stall_ms).await;
                     Some((Ok(rest), (None, None)))
                 }
+                (Fault::Garbage { .. }, _) => Some((Ok(Bytes::from_static(GARBAGE)), (None, None))),
                 (Fault::ResetMidStream { .. }, _) => {
                     Some((Err(reset::ConnectionReset), (None, None)))
                 }
@@ -302,7 +306,10 @@ impl Fault {
     const fn breaks_body(&self) -> bool {
         matches!(
             self,
-            Self::StallMidStream { .. } | Self::ResetMidStream { .. } | Self::CutShort { .. }
+            Self::StallMidStream { .. }
+                | Self::ResetMidStream { .. }
+                | Self::CutShort { .. }
+                | Self::Garbage { .. }
         )
     }
 }

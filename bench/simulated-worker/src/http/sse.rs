@@ -209,6 +209,7 @@ impl<W: Wire> Stream<W> {
                 out.push_str(DONE);
                 Some(Some(Ok(out.into())))
             }
+            Fault::Garbage { .. } => Some(Some(Ok(Bytes::from_static(serve::GARBAGE)))),
             _ => Some(None),
         }
     }
@@ -219,6 +220,7 @@ impl Struck {
         let (Fault::StallMidStream { after_tokens, .. }
         | Fault::ResetMidStream { after_tokens }
         | Fault::CutShort { after_tokens }
+        | Fault::Garbage { after_tokens }
         | Fault::ErrorEvent { after_tokens }) = fault
         else {
             return None;
