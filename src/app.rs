@@ -112,7 +112,7 @@ impl App {
         let telemetry = telemetry(&config, clock).map_err(StartError::Log)?;
         let policies = Arc::new(Policies::new(&config.routing));
         let room = WaitingRoom::new(&config.queue, telemetry.queued.clone());
-        let queue = PrefillQueue::new(&config.queue, &config.slo, model.prefill, Arc::clone(&room));
+        let queue = PrefillQueue::new(&config, model.prefill, fastrand::u64(..), Arc::clone(&room));
         let registry = registry(&config, clock, &policies, &telemetry, queue.clone());
         for spec in &specs {
             registry.add(spec).map_err(StartError::Worker)?;

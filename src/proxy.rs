@@ -32,5 +32,5 @@ pub use admission::Admission;
 pub use continuation::KeptBytes;
 pub use handler::{Proxy, not_found, routes};
 pub use pick::{Picked, Picker, Policies, Tried};
-pub use queue::PrefillQueue;
+pub use queue::{PrefillQueue, Standings};
 pub use waiting_room::WaitingRoom;

@@ -77,6 +77,8 @@ pub struct RequestView<'a> {
     /// The client wants log probabilities of the prompt, which only the prefill leg knows.
     pub wants_prompt_logprobs: bool,
     pub has_rid: bool,
+    /// SGLang's `priority`, as the client gave it: what it means is the queue's to say.
+    pub priority: Option<i64>,
     pub foreign: SmallVec<[ForeignField; 0]>,
     /// Where the top-level object begins: the offset of its `{`.
     pub object_start: usize,
@@ -116,6 +118,7 @@ impl<'a> RequestView<'a> {
             wants_prompt_logprobs: endpoint == Endpoint::Generate
                 && members.return_logprob.is_some_and(wants_any),
             has_rid: members.rid.is_some_and(|raw| raw.get() != "null"),
+            priority: members.priority.and_then(|raw| raw.get().parse().ok()),
             foreign: members
                 .foreign
                 .iter()
@@ -153,6 +156,7 @@ struct Members<'a> {
     sampling_params: Option<&'a RawValue>,
     return_logprob: Option<&'a RawValue>,
     rid: Option<&'a RawValue>,
+    priority: Option<&'a RawValue>,
     foreign: SmallVec<[(usize, &'a RawValue); 0]>,
     count: usize,
 }
@@ -331,6 +335,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 "sampling_params" => &mut members.sampling_params,
                 "return_logprob" => &mut members.return_logprob,
                 "rid" => &mut members.rid,
+                "priority" => &mut members.priority,
                 name => {
                     if let Some(position) = PROMPT_MEMBERS.iter().position(|member| *member == name)
                     {
