@@ -157,7 +157,7 @@ impl Rig {
         let (aborter, aborts) = abort::channel();
         let (suspects, suspected) = mpsc::channel(1);
         let proxy = Arc::new(Proxy {
-            admission: Admission::new(&config.admission, room),
+            admission: Admission::new(&config.admission, room, &telemetry.metrics.http),
             queue: None,
             registry: Arc::new(registry(&config, 2)),
             policies: Arc::new(Policies::new(&config.routing)),

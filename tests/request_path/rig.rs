@@ -148,7 +148,7 @@ impl Rig {
             telemetry.metrics.continuations.kept_bytes(),
         );
         let proxy = Arc::new(Proxy {
-            admission: Admission::new(&config.admission, room),
+            admission: Admission::new(&config.admission, room, &telemetry.metrics.http),
             queue,
             registry,
             policies,
