@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use prometheus::IntGauge;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -56,6 +57,23 @@ pub struct Patience {
     pub head: Duration,
     /// For it to take something of an answer.
     pub stall: Duration,
+}
+
+/// Takes as many open files as this process may have: each connection is one, and shells start programs with 1,024 of
+/// them, for the sake of programs of another time. Answers how many there may be now.
+pub fn allow_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit.clone()
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(error) => {
+            tracing::debug!(%error, "cannot raise the limit of open files");
+            limit.current.unwrap_or(u64::MAX)
+        }
+    }
 }
 
 /// Reads the certificate chain and its key.
@@ -248,21 +266,4 @@ impl std::fmt::Display for BindError {
 impl std::error::Error for BindError {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_connection_without_tls_has_no_place_for_it() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let graceful = GracefulShutdown::new();
-        let stream = TcpStream::connect(address).await.unwrap();
-        let patience = Patience {
-            head: Duration::from_secs(75),
-            stall: Duration::from_secs(300),
-        };
-        let task = connection(stream, None, Router::new(), patience, graceful.watcher());
-        let size = size_of_val(&task);
-        assert!(size <= 2048, "{size} bytes for each connection");
-    }
-}
+mod tests;
