@@ -6,17 +6,17 @@
 //!
 //! Left at that, those that are late would wait for as long as fresh ones keep the workers busy, which clients that only
 //! ask again once they are answered can do for ever. So who is late gives way for so long and no longer: from then on
-//! those who have waited longest get a ninth of the prompt tokens that are taken. A larger share would serve the late
-//! sooner, and make more of the others late under overload; this one leaves fresh requests all that they need up to a
-//! load of 0.88. Tokens and not requests are shared, since after a change of traffic the late may be long prompts among
-//! short ones.
+//! those who have waited longest get a twenty-fifth of the prompt tokens that are taken. A larger share would serve the
+//! late sooner, and is what goodput loses for as long as there is more than can be done; this one leaves fresh requests
+//! all that they need up to a load of 0.96. Tokens and not requests are shared, since after a change of traffic the late
+//! may be long prompts among short ones.
 //!
 //! Where requests wait for decode, too, a place there is held for as long as an answer takes, which may be fifty times as
 //! long as its prefill. Late requests that took every free place would leave none to the fresh ones of the next minute. So
 //! they leave a third of the places free, and those that are owed a turn may hold a ninth of them besides ([`has_place`]).
 //!
 //! Before all that comes how urgent a request is, where requests say so: the more urgent is taken first, fresh or late.
-//! Who is passed over for that gives way for as long as one that is late, and then has the same ninth.
+//! Who is passed over for that gives way for as long as one that is late, and then has the same share.
 //!
 //! And where tenants have shares ([`Sharing::Fair`]), those of one priority that are fresh, and those that are late, are
 //! not taken as they came but in turns of equal tokens, tenant by tenant ([`shares`]). A tenant that is alone has the
@@ -94,7 +94,7 @@ pub const fn has_place(places: DecodePlaces, claim: Claim) -> bool {
     in_flight < most
         && match claim {
             Claim::Fresh => true,
-            Claim::Owed => late * (FRESH_SHARE + 1) < most,
+            Claim::Owed => late * OWED_PLACES < most,
             Claim::Late => in_flight * 3 < most * 2,
         }
 }
@@ -166,7 +166,10 @@ pub struct Next<'a, T> {
 const MOST_LEVELS: usize = 64;
 
 /// Tokens of fresh requests for each token of one that has waited too long.
-const FRESH_SHARE: u64 = 8;
+const FRESH_SHARE: u64 = 24;
+
+/// One in so many places of a decode worker may be held by those that are owed a turn.
+const OWED_PLACES: u64 = 9;
 
 /// A request is late once it has less than this part of its target left for what may go otherwise than thought. Under
 /// overload those that are taken have waited as long as they may, so that without it many come a little too late.

@@ -23,7 +23,7 @@ fn rig() -> Rig {
     let rig = Rig::new(&[
         "--prefill-queue-tokens=2000",
         "--queue-size=200",
-        "--queue-timeout-secs=40",
+        "--queue-timeout-secs=20",
     ]);
     Rig::fault(&rig.prefill, &Fault::Slow { factor: 4.0 });
     rig
@@ -36,7 +36,7 @@ struct Seen {
     completed: f64,
 }
 
-const SETTLES: Duration = Duration::from_secs(60);
+const SETTLES: Duration = Duration::from_secs(40);
 const LOOKS: Duration = Duration::from_secs(60);
 
 /// What comes of so many requests a second, whatever becomes of those before, once it has gone on for a while. Whoever is
@@ -86,14 +86,11 @@ fn at(rate: f64) -> Seen {
 #[test]
 fn at_three_times_the_load_that_can_be_sustained_goodput_is_what_it_was_at_its_peak() {
     let sustained = at(40.0).completed;
-    let loads = [0.7, 0.8, 0.9, 1.0, 1.1, 1.5, 2.0, 3.0];
-    let seen = loads.map(|load| at(load * sustained));
-    eprintln!("sustained {sustained}");
-    for (load, seen) in loads.iter().zip(&seen) {
-        eprintln!("{load}: {seen:?}");
-    }
+    let seen = [0.8, 0.9, 1.0].map(|load| at(load * sustained));
+    let thrice = at(3.0 * sustained);
+    // Requests that come at even intervals, and workers that are as fast as each other, have their peak where all of
+    // the sustained load is in time.
     let peak = seen.iter().map(|seen| seen.good).fold(0.0, f64::max);
-    let thrice = seen[loads.len() - 1].good;
     assert!(peak >= 0.8 * sustained, "{peak} of {sustained}");
-    assert!(thrice >= 0.95 * peak, "{thrice} of {peak}");
+    assert!(thrice.good >= 0.95 * peak, "{thrice:?} of {peak}");
 }
