@@ -270,3 +270,21 @@ async fn what_is_no_event_is_passed_on_as_it_came() {
     rig.is_empty_in_the_end().await;
     assert_eq!(rig.metric("adaptive_router_ttft_seconds_count", ""), 0.0);
 }
+
+/// Its health is beyond doubt, and it answers nothing: it costs as many requests their first try as open its breaker.
+#[tokio::test]
+async fn a_worker_that_is_well_and_answers_nothing_is_left_alone_after_a_few_tries() {
+    let (dead, honest) = (
+        Liar::start(script(b"", Then::Waits)).await,
+        Liar::start(HONEST).await,
+    );
+    let flags = ["--request-timeout-secs=0.1", "--cb-failure-threshold=3"];
+    let rig = Rig::before(&[&dead, &honest], &flags).await;
+    for _ in 0..12 {
+        let mut client = rig.connect().await;
+        client.send(&generate(BODY, "")).await;
+        assert_eq!(client.answer().await.expect("an answer").status, 200);
+    }
+    assert_eq!(dead.requests.load(Ordering::SeqCst), 3);
+    assert_eq!(honest.requests.load(Ordering::SeqCst), 12);
+}

@@ -52,7 +52,6 @@ impl Rig {
         let urls: Vec<_> = workers.iter().map(|worker| worker.url()).collect();
         let mut all = vec![
             "--disable-health-check",
-            "--disable-circuit-breaker",
             "--retry-initial-backoff-ms=1",
             "--policy=round_robin",
         ];
