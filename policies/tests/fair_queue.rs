@@ -72,7 +72,10 @@ impl Told {
         };
         let (fresh, late) = (oldest(false), oldest(true));
         let overdue = late.filter(|late| now.since(late.arrived) >= gives_way(TIMEOUT));
-        let had = |one: &Waiting| self.passed_over >= 24 * u64::from(one.tokens);
+        let has_waited = |one: &&Waiting| one.late && now.since(one.arrived) >= gives_way(TIMEOUT);
+        let many = self.waiting.iter().filter(has_waited).count() > 16;
+        let share = if many { 24 } else { 8 };
+        let had = |one: &Waiting| self.passed_over >= share * u64::from(one.tokens);
         let owed = overdue.filter(|one| had(one) && may);
         let (claim, next) = match (owed, fresh, late) {
             (Some(owed), _, _) => (Claim::Owed, owed),
@@ -278,7 +281,7 @@ fn without_a_priority_a_request_is_the_least_urgent() {
 }
 
 #[test]
-fn the_least_urgent_have_a_share_once_they_have_given_way_for_long_enough() {
+fn the_least_urgent_have_a_ninth_once_they_have_given_way_for_long_enough() {
     for order in QueueOrder::ALL {
         let mut queue = queue(order, Sharing::None);
         for _ in 0..10 {
@@ -293,8 +296,8 @@ fn the_least_urgent_have_a_share_once_they_have_given_way_for_long_enough() {
                 taken.push(turn);
             }
         }
-        // From the 45th second on, three quarters of a minute, every twenty-fifth is theirs.
-        let expected: Vec<_> = (0..10).map(|number| 50 + 24 + 25 * number).collect();
+        // From the 45th second on, three quarters of a minute, every ninth is theirs.
+        let expected: Vec<_> = (0..10).map(|number| 50 + 8 + 9 * number).collect();
         assert_eq!(taken, expected, "{order:?}");
     }
 }

@@ -61,6 +61,11 @@ impl<T> Class<T> {
         self.waiting.first_key_value().map(|(place, _)| *place)
     }
 
+    /// Who has waited longest but for so many.
+    pub(super) fn by_arrival(&self, before: usize) -> Option<Place> {
+        self.waiting.keys().nth(before).copied()
+    }
+
     /// Whose turn it is.
     pub(super) fn next(&self) -> Option<(Place, &Waiting<T>)> {
         let place = match &self.shares {

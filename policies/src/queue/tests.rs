@@ -99,24 +99,24 @@ fn of_those_that_arrive_together_the_first_added_is_the_first_taken() {
     assert_eq!(drain(queue, at(9_000), Duration::ZERO), [0, 1, 2, 3]);
 }
 
-/// Five that have waited too long, five late ones, and 52 fresh ones.
+/// Five that have waited too long, five late ones, and twenty fresh ones.
 fn contended() -> WaitQueue<u64> {
     let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, Duration::from_secs(30));
     for number in 0..5 {
         queue.push(at(number), 1, number);
         queue.push(at(10_000 + number), 1, 5 + number);
     }
-    for number in 10..62 {
+    for number in 10..30 {
         queue.push(at(40_000), 1, number);
     }
     queue
 }
 
 #[test]
-fn of_prompts_as_long_who_has_given_way_gets_every_twenty_fifth_turn() {
+fn of_prompts_as_long_who_has_given_way_gets_every_ninth_turn() {
     let taken = drain(contended(), at(39_000), Duration::ZERO);
-    let in_turn: Vec<_> = (10..34).chain([0]).chain(34..58).chain([1]).collect();
-    let rest: Vec<_> = (58..62).chain(2..10).collect();
+    let in_turn: Vec<_> = (10..18).chain([0]).chain(18..26).chain([1]).collect();
+    let rest: Vec<_> = (26..30).chain(2..10).collect();
     assert_eq!(taken, [in_turn, rest].concat());
 }
 
@@ -125,15 +125,15 @@ fn turns_are_shared_by_tokens() {
     let mut queue = WaitQueue::new(QueueOrder::FreshFirst, TARGET, Duration::from_secs(30));
     queue.push(at(0), 2_000, 0);
     queue.push(at(1), 2_000, 1);
-    for number in 2..1_302 {
+    for number in 2..302 {
         queue.push(at(40_000), 100, number);
     }
     let taken = drain(queue, at(39_000), Duration::ZERO);
     let places = [0, 1].map(|late| taken.iter().position(|request| *request == late));
     assert_eq!(
         places,
-        [Some(480), Some(961)],
-        "24 x 2,000 tokens of fresh ones before each"
+        [Some(160), Some(321 - 20)],
+        "8 x 2,000 tokens of fresh ones before each"
     );
 }
 
@@ -141,7 +141,7 @@ fn turns_are_shared_by_tokens() {
 fn a_turn_that_is_looked_at_or_left_is_not_taken() {
     let mut queue = contended();
     let now = at(39_000);
-    for fresh in 10..34 {
+    for fresh in 10..18 {
         assert_eq!(take(&mut queue, now, Duration::ZERO), Some(fresh));
     }
     for _ in 0..3 {
@@ -152,7 +152,7 @@ fn a_turn_that_is_looked_at_or_left_is_not_taken() {
     let place = queue.first().expect("some wait").place;
     assert_eq!(queue.remove(place), Some(0), "its client leaves");
     assert_eq!(take(&mut queue, now, Duration::ZERO), Some(1));
-    assert_eq!(take(&mut queue, now, Duration::ZERO), Some(34));
+    assert_eq!(take(&mut queue, now, Duration::ZERO), Some(18));
 }
 
 #[test]
@@ -164,10 +164,10 @@ fn a_turn_that_it_may_not_have_is_kept_for_it_and_holds_up_nobody() {
         let claim = next.map(|next| next.claim);
         claim.zip(queue.pop(now))
     };
-    for fresh in 10..34 {
+    for fresh in 10..18 {
         assert_eq!(takes(true), Some((Claim::Fresh, fresh)));
     }
-    assert_eq!(takes(false), Some((Claim::Fresh, 34)));
+    assert_eq!(takes(false), Some((Claim::Fresh, 18)));
     assert_eq!(takes(true), Some((Claim::Owed, 0)));
 }
 
@@ -233,7 +233,7 @@ fn nobody_waits_for_ever_while_fresh_ones_keep_coming() {
         queue.push(at(0), 1, number);
     }
     let mut last_of_the_first = None;
-    for turn in 0..800 {
+    for turn in 0..600 {
         let now = at(3_000 + turn * 100);
         queue.push(now, 1, 20 + turn);
         let taken = take(&mut queue, now, Duration::ZERO).expect("one came just now");
@@ -241,6 +241,7 @@ fn nobody_waits_for_ever_while_fresh_ones_keep_coming() {
             last_of_the_first = Some(now);
         }
     }
-    // Every twenty-fifth of those taken from the 30th second on.
-    assert_eq!(last_of_the_first, Some(at(30_000 + 20 * 2_500 - 100)));
+    // From the 30th second on every twenty-fifth of those taken, and every ninth once they are few.
+    let last = 30_000 + 4 * 2_500 + 16 * 900 - 100;
+    assert_eq!(last_of_the_first, Some(at(last)));
 }
