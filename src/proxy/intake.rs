@@ -114,15 +114,17 @@ impl Growing {
         }
     }
 
-    fn take(&mut self, piece: &[u8]) -> Result<(), RouteError> {
+    fn take(&mut self, piece: &[u8]) -> Result<(), NoRoom> {
         let length = self.bytes.len() + piece.len();
         if length > self.longest {
-            return Err(too_long(self.longest));
+            return Err(NoRoom::Ever(self.longest));
         }
         if length > self.held.bytes() {
             // By doubling, so that few bytes are moved; back to what they are in the end.
             let capacity = (2 * self.held.bytes()).clamp(length, self.longest);
-            self.held.grow_to(capacity)?;
+            self.held
+                .grow_to(capacity)
+                .map_err(|NoMemory| NoRoom::Now)?;
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(piece);
@@ -133,6 +135,21 @@ impl Growing {
         self.bytes.shrink_to_fit();
         self.held.shrink_to(self.bytes.len());
         self.held.over(self.bytes)
+    }
+}
+
+/// Why a body can't grow.
+enum NoRoom {
+    Now,
+    Ever(usize),
+}
+
+impl From<NoRoom> for RouteError {
+    fn from(none: NoRoom) -> Self {
+        match none {
+            NoRoom::Now => NoMemory.into(),
+            NoRoom::Ever(longest) => too_long(longest),
+        }
     }
 }
 

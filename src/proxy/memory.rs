@@ -76,7 +76,7 @@ impl Held {
             refused.inc();
             return Err(NoMemory);
         }
-        gauge.add(more as i64);
+        gauge.add(more.cast_signed() as i64);
         self.bytes += more;
         Ok(())
     }
@@ -84,7 +84,7 @@ impl Held {
     pub fn shrink_to(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
         self.memory.held.fetch_sub(less, Ordering::AcqRel);
-        self.memory.gauge.sub(less as i64);
+        self.memory.gauge.sub(less.cast_signed() as i64);
         self.bytes -= less;
     }
 

@@ -22,8 +22,8 @@ fn request(number: usize) -> String {
 fn rig() -> Rig {
     let rig = Rig::new(&[
         "--prefill-queue-tokens=2000",
-        "--queue-size=200",
-        "--queue-timeout-secs=20",
+        "--queue-size=400",
+        "--queue-timeout-secs=40",
     ]);
     Rig::fault(&rig.prefill, &Fault::Slow { factor: 4.0 });
     rig
@@ -36,8 +36,8 @@ struct Seen {
     completed: f64,
 }
 
-const SETTLES: Duration = Duration::from_secs(40);
-const LOOKS: Duration = Duration::from_secs(60);
+const SETTLES: Duration = Duration::from_secs(80);
+const LOOKS: Duration = Duration::from_secs(80);
 
 /// What comes of so many requests a second, whatever becomes of those before, once it has gone on for a while. Whoever is
 /// refused has to be told when to come back.
@@ -86,7 +86,7 @@ fn at(rate: f64) -> Seen {
 #[test]
 fn at_three_times_the_load_that_can_be_sustained_goodput_is_what_it_was_at_its_peak() {
     let sustained = at(40.0).completed;
-    let seen = [0.8, 0.9, 1.0].map(|load| at(load * sustained));
+    let seen = [0.9, 1.0].map(|load| at(load * sustained));
     let thrice = at(3.0 * sustained);
     // Requests that come at even intervals, and workers that are as fast as each other, have their peak where all of
     // the sustained load is in time.
