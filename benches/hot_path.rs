@@ -295,9 +295,9 @@ fn nested(member: &str, bytes: usize) -> (Rig, Bytes) {
 
 /// A chat of about so many bytes with as many members as fit.
 fn members(bytes: usize) -> (Rig, Bytes) {
-    let members: String = (0..bytes / 12)
-        .map(|n| format!(r#""m{n:06}":1,"#))
-        .collect();
+    let members = (0..bytes / 12).fold(String::new(), |members, n| {
+        members + &format!(r#""m{n:06}":1,"#)
+    });
     let body = format!(r#"{{{members}"messages":[]}}"#);
     (Rig::new(), body.into())
 }

@@ -13,8 +13,12 @@ const fn script(says: &'static [u8], then: Then) -> Script {
     Script { says, then }
 }
 
+/// What answers without end are made of.
+static FILLING: [u8; 0x8000] = [b'x'; 0x8000];
+
 /// What can't be an answer is none: the client gets one from another worker, or is told that there is none.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn what_is_no_answer_is_retried_on_another_worker() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n";
     let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -193,13 +197,10 @@ async fn an_answer_without_end_is_read_no_faster_than_its_client_reads_it() {
     const PIECE: &[u8] = b"8000\r\n";
     // The most that Linux keeps in a socket's buffers: 6 MiB for reading and 4 MiB for writing, at both connections.
     const SOCKETS: usize = 2 * 10 * 1024 * 1024;
-    let chunk: &'static [u8] = Box::leak(
-        [PIECE, &[b'x'; 0x8000], b"\r\n"]
-            .concat()
-            .into_boxed_slice(),
-    );
+    let chunk: &'static [u8] =
+        Box::leak([PIECE, &FILLING[..], b"\r\n"].concat().into_boxed_slice());
     let event: &'static [u8] = Box::leak(
-        [PIECE, b"data: ", &[b'x'; 0x8000 - 8], b"\n\n\r\n"]
+        [PIECE, b"data: ", &FILLING[8..], b"\n\n\r\n"]
             .concat()
             .into_boxed_slice(),
     );
@@ -207,7 +208,7 @@ async fn an_answer_without_end_is_read_no_faster_than_its_client_reads_it() {
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
         Then::Repeats(chunk),
     );
-    let until_close = script(b"HTTP/1.1 200 OK\r\n\r\n", Then::Repeats(&[b'x'; 0x8000]));
+    let until_close = script(b"HTTP/1.1 200 OK\r\n\r\n", Then::Repeats(&FILLING));
     let head =
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     let events = script(head, Then::Repeats(event));
@@ -268,7 +269,7 @@ async fn what_is_no_event_is_passed_on_as_it_came() {
         b"\n\n\xff\xfe: \x00data:data: {\r\n\r\n{\"error\":\n\n[DONE]"
     );
     rig.is_empty_in_the_end().await;
-    assert_eq!(rig.metric("adaptive_router_ttft_seconds_count", ""), 0.0);
+    assert_eq!(rig.metric("adaptive_router_ttft_seconds_count", ""), 0);
 }
 
 /// Its health is beyond doubt, and it answers nothing: it costs as many requests their first try as open its breaker.

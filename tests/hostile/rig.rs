@@ -118,20 +118,20 @@ impl Rig {
     }
 
     /// The sum of a family's samples whose labels contain `labels`.
-    pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str, labels: &str) -> u64 {
         let text = self.metrics();
         text.lines()
             .filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '))
             .filter(|(set, _)| (set.is_empty() || set.starts_with('{')) && set.contains(labels))
-            .map(|(_, value)| value.parse::<f64>().expect("a number"))
+            .map(|(_, value)| value.parse::<f64>().expect("a number") as u64)
             .sum()
     }
 
     /// Nothing is in flight, no body is held, and every accepted request has ended.
     pub(crate) async fn is_empty_in_the_end(&self) {
         self.until("nothing is left", || {
-            self.metric("adaptive_router_requests_in_flight", "") == 0.0
-                && self.metric("adaptive_router_request_body_bytes", "") == 0.0
+            self.metric("adaptive_router_requests_in_flight", "") == 0
+                && self.metric("adaptive_router_request_body_bytes", "") == 0
         })
         .await;
     }

@@ -29,6 +29,7 @@ fn chunked(body: &str) -> String {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn what_can_be_understood_in_two_ways_is_refused_or_has_one_meaning() {
     let length = format!("content-length: {}\r\n", BODY.len());
     let te = "transfer-encoding: chunked\r\n";
@@ -274,7 +275,7 @@ async fn what_can_be_understood_in_two_ways_is_refused_or_has_one_meaning() {
     // What was hidden was never taken for a request.
     assert_eq!(
         rig.metric("smg_http_requests_total", "path=\"unknown\""),
-        1.0,
+        1,
         "the tunnel's"
     );
     rig.is_empty_in_the_end().await;
