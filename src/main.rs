@@ -39,7 +39,8 @@ async fn run(config: Config) -> ExitCode {
             config.ignored.join("; ")
         );
     }
-    tracing::debug!(files = server::allow_open_files(), "open files");
+    let files = server::allow_open_files();
+    tracing::debug!(files, "open files");
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
