@@ -157,7 +157,7 @@ impl Rig {
         let (aborter, aborts) = abort::channel();
         let (suspects, suspected) = mpsc::channel(1);
         let proxy = Arc::new(Proxy {
-            admission: Admission::new(&config.admission, room),
+            admission: Admission::new(&config.admission, room, &telemetry.metrics.http),
             queue: None,
             registry: Arc::new(registry(&config, 2)),
             policies: Arc::new(Policies::new(&config.routing)),
@@ -184,9 +184,9 @@ impl Rig {
     }
 
     /// Asks and reads the answer to its end: how many pieces it came in.
-    fn ask(&self, body: &'static str) -> usize {
+    fn ask(&self, body: impl Into<Body>) -> usize {
         let request = Request::post("/v1/chat/completions");
-        let request = request.body(Body::from(body)).expect("a good request");
+        let request = request.body(body.into()).expect("a good request");
         self.runtime.block_on(async {
             let response = self.router.clone().oneshot(request).await;
             let response = response.expect("the router never fails");
@@ -286,8 +286,38 @@ fn a_thousand_events(rig: Rig) -> Rig {
     rig
 }
 
+/// A chat of about so many bytes that is all nesting, in a member that the router has no use for or in the prompt.
+fn nested(member: &str, bytes: usize) -> (Rig, Bytes) {
+    let (open, close) = ("[".repeat(bytes / 2), "]".repeat(bytes / 2));
+    let body = format!(r#"{{"model":"m","{member}":{open}{close}}}"#);
+    (Rig::new(), body.into())
+}
+
+/// A chat of about so many bytes with as many members as fit.
+fn members(bytes: usize) -> (Rig, Bytes) {
+    let members = (0..bytes / 12).fold(String::new(), |members, n| {
+        members + &format!(r#""m{n:06}":1,"#)
+    });
+    let body = format!(r#"{{{members}"messages":[]}}"#);
+    (Rig::new(), body.into())
+}
+
+// Ten times as long costs ten times as much, not a hundred times: what clients can make of JSON is read in one pass. The
+// budgets are wide, so that only that is told.
+#[library_benchmark]
+#[bench::nested_100_kb(args = (nested("x", 100_000)), config = at_most(20_000_000, 1_000))]
+#[bench::nested_1_mb(args = (nested("x", 1_000_000)), config = at_most(200_000_000, 1_000))]
+#[bench::nested_prompt_100_kb(args = (nested("messages", 100_000)), config = at_most(20_000_000, 1_000))]
+#[bench::nested_prompt_1_mb(args = (nested("messages", 1_000_000)), config = at_most(200_000_000, 1_000))]
+#[bench::members_100_kb(args = (members(100_000)), config = at_most(20_000_000, 1_000))]
+#[bench::members_1_mb(args = (members(1_000_000)), config = at_most(200_000_000, 1_000))]
+fn hostile_json((rig, body): (Rig, Bytes)) -> (Rig, Bytes) {
+    assert_eq!(rig.ask(body.clone()), 1);
+    (rig, body)
+}
+
 library_benchmark_group!(
     name = hot_path,
-    benchmarks = [pair_among_1000, chat, a_thousand_events]
+    benchmarks = [pair_among_1000, chat, a_thousand_events, hostile_json]
 );
 main!(library_benchmark_groups = hot_path);

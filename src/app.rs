@@ -26,12 +26,12 @@ use crate::control::ratio::Steering;
 use crate::control::{self, Fleet, removal};
 use crate::launch::Processes;
 use crate::launch::process::{
-    Patience, ProcessLauncher, ProcessSettings, StartError as LaunchStartError, Supervisor,
-    Surroundings,
+    Patience as ProcessPatience, ProcessLauncher, ProcessSettings, StartError as LaunchStartError,
+    Supervisor, Surroundings,
 };
 use crate::live::Live;
 use crate::proxy::{Admission, KeptBytes, Policies, PrefillQueue, Proxy, WaitingRoom, abort};
-use crate::server::{self, BindError, Ending, TlsError};
+use crate::server::{self, BindError, Ending, Patience, TlsError};
 use crate::simulate;
 use crate::telemetry::trace::{TraceError, Traces};
 use crate::telemetry::{Buckets, LineLogError, Metrics, RequestLog, Slo, Telemetry};
@@ -112,7 +112,7 @@ impl App {
         let telemetry = telemetry(&config, clock).map_err(StartError::Log)?;
         let policies = Arc::new(Policies::new(&config.routing));
         let room = WaitingRoom::new(&config.queue, telemetry.queued.clone());
-        let queue = PrefillQueue::new(&config.queue, &config.slo, model.prefill, Arc::clone(&room));
+        let queue = PrefillQueue::new(&config, model.prefill, fastrand::u64(..), Arc::clone(&room));
         let registry = registry(&config, clock, &policies, &telemetry, queue.clone());
         for spec in &specs {
             registry.add(spec).map_err(StartError::Worker)?;
@@ -132,7 +132,7 @@ impl App {
         let metrics = Arc::clone(&telemetry.metrics);
         let kept_bytes = KeptBytes::new(&config.continuation, metrics.continuations.kept_bytes());
         let proxy = Arc::new(Proxy {
-            admission: Admission::new(&config.admission, room),
+            admission: Admission::new(&config.admission, room, &telemetry.metrics.http),
             queue,
             config: Arc::clone(&config),
             registry: Arc::clone(&registry),
@@ -281,6 +281,10 @@ impl App {
             ..ending.clone()
         };
         let Listeners { main, tls, metrics } = self.listeners;
+        let patience = Patience {
+            head: self.config.server.head_timeout,
+            stall: self.config.server.stall_timeout,
+        };
         let connections = Some(self.proxy.telemetry.metrics.http.connections.clone());
         let (live, draining) = (self.live, ending.drain.clone());
         let listeners_end = async {
@@ -289,8 +293,15 @@ impl App {
         };
         tokio::join!(
             listeners_end,
-            server::serve(main, tls, self.router, ending, connections),
-            server::serve(metrics, None, self.metrics_router, metrics_ending, None),
+            server::serve(main, tls, self.router, patience, ending, connections),
+            server::serve(
+                metrics,
+                None,
+                self.metrics_router,
+                patience,
+                metrics_ending,
+                None
+            ),
         );
         self.background.cancel();
         while self.tasks.join_next().await.is_some() {}
@@ -346,7 +357,7 @@ fn processes(settings: &ClusterSettings) -> ProcessSettings {
         state_dir: settings.state_dir.clone(),
         stop_timeout: settings.stop_timeout,
         stop_on_exit: settings.stop_on_exit,
-        patience: Patience::default(),
+        patience: ProcessPatience::default(),
         log_bytes: ProcessSettings::LOG_BYTES,
     }
 }

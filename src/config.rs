@@ -60,7 +60,7 @@ pub use self::health::HealthSettings;
 pub use self::logging::{LogLevel, LoggingSettings};
 pub use self::metrics::MetricsSettings;
 pub use self::prefill::PrefillUrl;
-pub use self::queue::QueueSettings;
+pub use self::queue::{QueueSettings, Urgent};
 pub use self::retry::RetrySettings;
 pub use self::routing::RoutingSettings;
 pub use self::server::ServerSettings;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use adaptive_router::app::{App, StartError};
 use adaptive_router::config::{Config, Parsed};
-use adaptive_router::logging;
+use adaptive_router::{logging, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +39,8 @@ async fn run(config: Config) -> ExitCode {
             config.ignored.join("; ")
         );
     }
+    let files = server::allow_open_files();
+    tracing::debug!(files, "open files");
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),

@@ -1,4 +1,9 @@
 //! Accepting connections: TCP with no delay, TLS where configured, and an end that loses nothing.
+//!
+//! What a client may take of the router's time and memory before it has said anything is bounded here: its head by time,
+//! number of headers and bytes; an answer that it doesn't take by time.
+
+mod stall;
 
 use std::io;
 use std::path::Path;
@@ -11,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use prometheus::IntGauge;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,9 +26,15 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// A client has this long to send a request's head, and for a TLS handshake: one that sends a byte now and then holds
-/// no connection for ever.
-const HEAD_LIMIT: Duration = Duration::from_secs(30);
+use self::stall::Patient;
+
+/// For a TLS handshake: a client that sends a byte now and then holds no connection for ever.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Headers of a request, and bytes of its head. Browsers send some 20 headers; HAProxy takes 101 of them and 16 KiB,
+/// nginx 32 KiB. The same number of bytes is the most that is read ahead of a body, and the most that waits for a client.
+const MOST_HEADERS: usize = 100;
+const LONGEST_HEAD: usize = 128 * 1024;
 
 /// After a failed accept (no file descriptors left, as a rule) the loop waits instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -36,6 +48,32 @@ pub struct Ending {
     pub abort: CancellationToken,
     /// How long `drain` may take.
     pub grace: Duration,
+}
+
+/// How long a client may keep a connection waiting.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the next request's head.
+    pub head: Duration,
+    /// For it to take something of an answer.
+    pub stall: Duration,
+}
+
+/// Takes as many open files as this process may have: each connection is one, and shells start programs with 1,024 of
+/// them, for the sake of programs of another time. Answers how many there may be now.
+pub fn allow_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(error) => {
+            tracing::debug!(%error, "cannot raise the limit of open files");
+            limit.current.unwrap_or(u64::MAX)
+        }
+    }
 }
 
 /// Reads the certificate chain and its key.
@@ -78,6 +116,7 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
+    patience: Patience,
     ending: Ending,
     open: Option<IntGauge>,
 ) {
@@ -88,7 +127,7 @@ pub async fn serve(
             () = ending.drain.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let connection = connection(stream, tls.clone(), router.clone(), graceful.watcher());
+                    let connection = connection(stream, tls.clone(), router.clone(), patience, graceful.watcher());
                     let open = open.clone().map(Open::count);
                     connections.spawn(async move {
                         connection.await;
@@ -130,15 +169,21 @@ impl Drop for Open {
 }
 
 /// One connection, to its end.
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, watcher: Watcher) {
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    patience: Patience,
+    watcher: Watcher,
+) {
     // Without it a token waits up to 40 ms for the client's acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let ended = match tls {
-        None => http(stream, router, watcher).await,
+        None => http(stream, router, patience, watcher).await,
         // A box of its own, so that plain connections have no place for what TLS needs.
-        Some(acceptor) => Box::pin(tls_http(acceptor, stream, router, watcher)).await,
+        Some(acceptor) => Box::pin(tls_http(acceptor, stream, router, patience, watcher)).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
@@ -149,10 +194,11 @@ async fn tls_http(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     router: Router,
+    patience: Patience,
     watcher: Watcher,
 ) -> hyper::Result<()> {
-    match tokio::time::timeout(HEAD_LIMIT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => return http(stream, router, watcher).await,
+    match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => return http(stream, router, patience, watcher).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
     }
@@ -163,6 +209,7 @@ async fn tls_http(
 fn http<S>(
     stream: S,
     router: Router,
+    patience: Patience,
     watcher: Watcher,
 ) -> impl Future<Output = hyper::Result<()>> + Send
 where
@@ -170,8 +217,13 @@ where
 {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .header_read_timeout(patience.head)
+        .max_headers(MOST_HEADERS)
+        .max_buf_size(LONGEST_HEAD)
+        .serve_connection(
+            TokioIo::new(Patient::new(stream, patience.stall)),
+            TowerToHyperService::new(router),
+        );
     watcher.watch(connection)
 }
 
@@ -214,17 +266,4 @@ impl std::fmt::Display for BindError {
 impl std::error::Error for BindError {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_connection_without_tls_has_no_place_for_it() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let graceful = GracefulShutdown::new();
-        let stream = TcpStream::connect(address).await.unwrap();
-        let task = connection(stream, None, Router::new(), graceful.watcher());
-        let size = size_of_val(&task);
-        assert!(size <= 2048, "{size} bytes for each connection");
-    }
-}
+mod tests;

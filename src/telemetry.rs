@@ -22,7 +22,9 @@ pub use demand::Demand;
 pub use journal::Journal;
 use journal::{Event, Kind};
 pub use line_log::{LineLog, LineLogError};
-pub use metrics::{Buckets, Continuation, LaunchFamilies, LaunchReason, Metrics, RequestLabels};
+pub use metrics::{
+    Buckets, Continuation, HttpFamilies, LaunchFamilies, LaunchReason, Metrics, RequestLabels,
+};
 pub use queued::Queued;
 pub use request_log::RequestLog;
 pub use requests::{FinishedRequest, FinishedRequests, Outcome, Slo, TokenCount, Verdict};

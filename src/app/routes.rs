@@ -6,7 +6,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::{Router, middleware};
-use http::Method;
+use http::header::{CONNECTION, RETRY_AFTER, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -42,12 +43,32 @@ async fn count(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) ->
     let method = method_label(&method);
     let http = &proxy.telemetry.metrics.http;
     http.received(method, path);
-    let response = next.run(request).await;
+    let chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    let mut response = next.run(request).await;
+    comes_back(&mut response);
+    if chunked {
+        // There may have been a length, too, by which somebody before this router takes the rest for a request of another
+        // client (RFC 9112, 6.1); hyper takes the chunks' word and doesn't tell.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     let code = response.headers().get(ERROR_CODE);
     let code = code.and_then(|code| code.to_str().ok()).unwrap_or_default();
     let status = response.status();
     http.responded(method, path, status.as_str(), code, received.elapsed());
     response
+}
+
+/// Whoever is told that there is no room now is told when to come back, also where a worker said so without that.
+fn comes_back(response: &mut Response) {
+    let busy = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ];
+    if busy.contains(&response.status()) {
+        let soon = HeaderValue::from_static("1");
+        response.headers_mut().entry(RETRY_AFTER).or_insert(soon);
+    }
 }
 
 /// A method that clients make up makes no series.

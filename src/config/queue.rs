@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use policies::queue::{self, QueueOrder};
+use policies::queue::{self, QueueOrder, Sharing};
 
 use super::Mode;
 use super::parse;
@@ -25,6 +25,16 @@ pub struct QueueSettings {
     pub prefill_tokens: Option<NonZeroU64>,
     /// Whether requests wait for a decode worker that runs fewer than it can, too.
     pub wait_for_decode: bool,
+    pub sharing: Sharing,
+    /// Which requests say that they are urgent; `None` where nobody is asked.
+    pub priorities: Option<Urgent>,
+}
+
+/// What SGLang's flags of the same names make of a request's `priority`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgent {
+    High,
+    Low,
 }
 
 /// Two full batches of 8,192 tokens, SGLang's default: one that is being computed and one that waits, so that the
@@ -70,6 +80,21 @@ pub(super) struct QueueFlags {
     /// came first
     #[arg(long, value_name = "ORDER", default_value = QueueOrder::FreshFirst.as_str(), value_parser = order())]
     queue_order: QueueOrder,
+
+    /// With a bound of --prefill-queue-tokens: tenants share the turns by prompt tokens, and a full queue by requests. A
+    /// tenant is who has the same Authorization header, or where it has none or --api-key makes it everybody's, the same
+    /// x-smg-routing-key
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
+    fair_queue: bool,
+
+    /// With a bound of --prefill-queue-tokens: of those that wait, requests with a higher `priority` in their body go
+    /// first. The same flag as the workers', which else ignore it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
+    enable_priority_scheduling: bool,
+
+    /// With --enable-priority-scheduling: a lower `priority` goes first. The same flag as the workers'
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
+    schedule_low_priority_values_first: bool,
 }
 
 impl QueueFlags {
@@ -94,6 +119,28 @@ impl QueueFlags {
         if self.wait_for_decode == Some(true) && prefill_tokens.is_none() {
             ignored.push("--wait-for-decode (needs --prefill-queue-tokens)".to_owned());
         }
+        for (given, flag) in [
+            (self.fair_queue, "--fair-queue"),
+            (
+                self.enable_priority_scheduling,
+                "--enable-priority-scheduling",
+            ),
+        ] {
+            if given && prefill_tokens.is_none() {
+                ignored.push(format!("{flag} (needs --prefill-queue-tokens)"));
+            }
+        }
+        if self.schedule_low_priority_values_first && !self.enable_priority_scheduling {
+            ignored.push(
+                "--schedule-low-priority-values-first (needs --enable-priority-scheduling)"
+                    .to_owned(),
+            );
+        }
+        let urgent = if self.schedule_low_priority_values_first {
+            Urgent::Low
+        } else {
+            Urgent::High
+        };
         let (size, timeout) = match prefill_tokens {
             Some(_) => (LATE_BINDING_QUEUE_SIZE, queue::TIMEOUT),
             None => (QUEUE_SIZE, TIMEOUT),
@@ -105,6 +152,12 @@ impl QueueFlags {
             prefill_tokens,
             wait_for_decode: prefill_tokens.is_some()
                 && self.wait_for_decode.unwrap_or(ratio_controller),
+            sharing: if self.fair_queue {
+                Sharing::Fair
+            } else {
+                Sharing::None
+            },
+            priorities: self.enable_priority_scheduling.then_some(urgent),
         }
     }
 }

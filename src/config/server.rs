@@ -27,6 +27,19 @@ pub struct ServerSettings {
     #[arg(long, value_name = "BYTES", default_value = "536870912", value_parser = parse::positive_size)]
     pub max_payload_size: usize,
 
+    /// Seconds in which a client has to send the next request's head, from the connection's beginning or the answer
+    /// before. Longer than load balancers in front keep connections that rest: 60 s, as a rule
+    #[arg(id = "client-head-timeout-secs", long, value_name = "SECS", default_value = "75", value_parser = parse::positive_seconds)]
+    pub head_timeout: Duration,
+
+    /// Seconds in which a client has to send the next 1 MiB of a body, or the rest
+    #[arg(id = "client-body-timeout-secs", long, value_name = "SECS", default_value = "60", value_parser = parse::positive_seconds)]
+    pub body_timeout: Duration,
+
+    /// Seconds after which a client that takes nothing of an answer is left
+    #[arg(id = "client-stall-timeout-secs", long, value_name = "SECS", default_value = "300", value_parser = parse::positive_seconds)]
+    pub stall_timeout: Duration,
+
     /// Request headers that may carry the client's own request id, looked at in this order
     #[arg(
         long, value_name = "HEADER", num_args = 0.., action = clap::ArgAction::Set,

@@ -68,6 +68,20 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+impl Failure {
+    /// Whether the worker itself says that it can't serve as what it is registered: asking again can't help.
+    pub(super) const fn is_certain(&self) -> bool {
+        match self {
+            Self::WrongRole { .. } => true,
+            Self::Timeout(_)
+            | Self::Unreachable(_)
+            | Self::Status { .. }
+            | Self::BootstrapUnreachable { .. }
+            | Self::BootstrapNotReady { .. } => false,
+        }
+    }
+}
+
 /// What a check that passed found out about the worker's mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -93,7 +107,12 @@ async fn check(fleet: &Fleet, member: &Member, settings: &HealthSettings) -> Res
     is_up(fleet, worker, settings.endpoint.as_deref()).await?;
     let mut mode = Mode::Fits;
     let mut port = member.bootstrap.port;
-    if !member.state.admits_requests() {
+    if member.state.admits_requests() {
+        // It may have been started anew between two checks, as something else.
+        if let Err(wrong @ Failure::WrongRole { .. }) = learn_model(fleet, member).await {
+            return Err(wrong);
+        }
+    } else {
         mode = learn_model(fleet, member).await?;
         if member.role == Role::Prefill && port.is_none() {
             port = learn_bootstrap_port(fleet, worker).await?;
@@ -156,13 +175,26 @@ async fn learn_model(fleet: &Fleet, member: &Member) -> Result<Mode, Failure> {
     let Some(info) = describe(fleet, worker, ["/model_info", "/get_model_info"]).await? else {
         return Ok(Mode::Fits);
     };
-    if worker.metadata().model_id == UNKNOWN_MODEL
-        && let Some(model) = text(&info, "served_model_name").or_else(|| text(&info, "model_path"))
-    {
-        worker.update_metadata(|metadata| model.clone_into(&mut metadata.model_id));
+    let model = text(&info, "served_model_name").or_else(|| text(&info, "model_path"));
+    if let Some(model) = model.filter(|_| !worker.has_given_model) {
+        learned(worker, model);
     }
     // `/server_info` has this field too, but keeps the mode of the launch there after a role switch.
     compare_mode(member.role, text(&info, "disaggregation_mode"))
+}
+
+fn learned(worker: &Worker, model: &str) {
+    let known = worker.metadata();
+    if known.model_id == model {
+        return;
+    }
+    if known.model_id != UNKNOWN_MODEL {
+        tracing::warn!(
+            worker = %worker.url, before = known.model_id, now = model,
+            "a worker came back with another model: pairs of workers with different models answer nonsense"
+        );
+    }
+    worker.update_metadata(|metadata| model.clone_into(&mut metadata.model_id));
 }
 
 fn compare_mode(registered: Role, mode: Option<&str>) -> Result<Mode, Failure> {

@@ -1,4 +1,5 @@
-//! The door: how many requests may be in the router at once, and how many may come a second.
+//! The door: how many requests may be in the router at once, how many may come a second, and how much memory their bodies
+//! may take.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -6,8 +7,10 @@ use std::sync::Arc;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::memory::BodyMemory;
 use super::waiting_room::WaitingRoom;
 use crate::config::AdmissionSettings;
+use crate::telemetry::HttpFamilies;
 
 /// Why a request was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub enum Refused {
     TimedOut,
     /// More came this second than may.
     RateLimited,
+    /// The bodies of those that are in the router leave no room for its own.
+    NoMemory,
 }
 
 #[derive(Debug)]
@@ -25,11 +30,12 @@ pub struct Admission {
     places: Option<Arc<Semaphore>>,
     room: Arc<WaitingRoom>,
     rate: Option<DefaultDirectRateLimiter>,
+    pub bodies: Arc<BodyMemory>,
 }
 
 impl Admission {
     /// Those that find no place wait in `room`.
-    pub fn new(settings: &AdmissionSettings, room: Arc<WaitingRoom>) -> Self {
+    pub fn new(settings: &AdmissionSettings, room: Arc<WaitingRoom>, http: &HttpFamilies) -> Self {
         let places = settings
             .max_concurrent_requests
             .map(|n| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS))));
@@ -38,14 +44,24 @@ impl Admission {
             places,
             room,
             rate: rate.map(|per_second| RateLimiter::direct(Quota::per_second(per_second))),
+            bodies: BodyMemory::new(
+                settings.max_request_memory,
+                http.body_bytes.clone(),
+                http.bodies_refused.clone(),
+            ),
+        }
+    }
+
+    /// Whether one more may come this second. To be asked before anything of a request is read.
+    pub fn check_rate(&self) -> Result<(), Refused> {
+        match &self.rate {
+            Some(rate) if rate.check().is_err() => Err(Refused::RateLimited),
+            Some(_) | None => Ok(()),
         }
     }
 
     /// Lets a request in, waiting in line where the router is full. The permit is held until the request ends.
     pub async fn admit(&self, prompt_tokens: u32) -> Result<Option<OwnedSemaphorePermit>, Refused> {
-        if self.rate.as_ref().is_some_and(|rate| rate.check().is_err()) {
-            return Err(Refused::RateLimited);
-        }
         let Some(places) = &self.places else {
             return Ok(None);
         };
@@ -76,7 +92,7 @@ mod tests {
             ..Config::default().queue
         };
         let room = WaitingRoom::new(&queue, metrics.requests.queued());
-        (Admission::new(settings, room), metrics)
+        (Admission::new(settings, room, &metrics.http), metrics)
     }
 
     #[tokio::test(start_paused = true)]
@@ -84,6 +100,7 @@ mod tests {
         let settings = AdmissionSettings {
             max_concurrent_requests: Some(1),
             rate_limit_per_second: None,
+            max_request_memory: None,
         };
         let (admission, metrics) = admission(&settings, 1);
         let queued = metrics.requests.queued();
@@ -98,14 +115,15 @@ mod tests {
         assert!(admission.admit(0).await.unwrap().is_some());
     }
 
-    #[tokio::test]
-    async fn a_rate_limit_refuses_what_comes_too_fast() {
+    #[test]
+    fn a_rate_limit_refuses_what_comes_too_fast() {
         let settings = AdmissionSettings {
             max_concurrent_requests: None,
             rate_limit_per_second: Some(1),
+            max_request_memory: None,
         };
         let (admission, _) = admission(&settings, 0);
-        assert!(admission.admit(0).await.is_ok());
-        assert_eq!(admission.admit(0).await.unwrap_err(), Refused::RateLimited);
+        assert_eq!(admission.check_rate(), Ok(()));
+        assert_eq!(admission.check_rate(), Err(Refused::RateLimited));
     }
 }

@@ -109,6 +109,8 @@ impl Proxy {
             registry: &self.registry,
             clock: self.clock,
             arrived: wait.arrived(),
+
+            standing: queue.standings.of(routed.headers, routed.view.priority),
             prompt_tokens: routed.prompt_tokens,
             patience: self.config.queue.timeout.saturating_sub(wait.so_far()),
         };

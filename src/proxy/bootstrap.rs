@@ -139,6 +139,7 @@ mod tests {
 
     use super::*;
     use crate::proxy::endpoint::Endpoint;
+    use crate::proxy::request::RequestError;
 
     fn pairing(port: Option<u16>) -> Pairing {
         Pairing {
@@ -173,6 +174,54 @@ mod tests {
             spliced(Endpoint::Generate, body),
             r#"{"bootstrap_port":9000,"bootstrap_room":41,"text":"a","boot\u0073trap_host":"127.0.0.1","bootstrap_room":41,"rid":"mine"}"#
         );
+    }
+
+    /// The bodies that make the router write the most for what they are long.
+    #[test]
+    fn a_body_adds_little_to_itself_however_it_is_made() {
+        let prompts = |count: usize| vec!["\"\""; count].join(",");
+        let repeated = |count: usize| r#""bootstrap_room":1,"#.repeat(count);
+        let table = [
+            (Endpoint::Chat, r#"{"n":1024}"#.to_owned()),
+            (Endpoint::Chat, r#"{"n":1025}"#.to_owned()),
+            (Endpoint::Chat, r#"{"n":99999999}"#.to_owned()),
+            (
+                Endpoint::Completions,
+                format!(r#"{{"prompt":[{}]}}"#, prompts(1_024)),
+            ),
+            (
+                Endpoint::Completions,
+                format!(r#"{{"prompt":[{}]}}"#, prompts(1_025)),
+            ),
+            (
+                Endpoint::Completions,
+                format!(r#"{{"prompt":[{}]}}"#, prompts(100_000)),
+            ),
+            (Endpoint::Chat, format!(r#"{{{}"n":1024}}"#, repeated(8))),
+        ];
+        for (endpoint, body) in table {
+            let added = spliced(endpoint, &body).len() - body.len();
+            assert!(
+                added < 64 * 1024 * 8,
+                "{added} bytes more than {}",
+                body.len()
+            );
+            let once = !body.contains("bootstrap");
+            assert!(
+                !once || added < 64 * 1024,
+                "{added} bytes more than {}",
+                body.len()
+            );
+        }
+        for count in [9, 100_000] {
+            let body = format!(r#"{{{}"n":1024}}"#, repeated(count));
+            let refused = RequestView::parse(Endpoint::Chat, body.as_bytes());
+            assert_eq!(
+                refused.err(),
+                Some(RequestError::TooManyBootstrapMembers),
+                "{count}"
+            );
+        }
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Refused {
             Self::QueueFull => "queue_full",
             Self::TimedOut => "queue_timeout",
             Self::RateLimited => "rate_limited",
+            Self::NoMemory => "memory_full",
         }
     }
 }
@@ -118,6 +119,10 @@ fn refusal(refused: Refused) -> Response {
         Refused::RateLimited => (
             StatusCode::TOO_MANY_REQUESTS,
             "more requests a second than --rate-limit-tokens-per-second lets in; try again later",
+        ),
+        Refused::NoMemory => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the requests in the router take as much memory as they may (--max-request-memory); try again later",
         ),
     };
     retry_soon(error_response(status, refused.code(), message))

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use super::endpoint::Endpoint;
 use super::error::RouteError;
 use super::failure::Failure;
 use super::headers;
+use super::intake::Intake;
 use super::leg::{Answer, HELD_ANSWER, Leg, Limits};
 use super::meter::StreamMeter;
 use super::outcome::{Accepted, QueueWait};
@@ -64,9 +64,7 @@ pub struct Proxy {
 pub fn routes(proxy: &Arc<Proxy>) -> Router {
     let mut router = Router::new();
     for endpoint in Endpoint::ALL {
-        let handler = move |state: State<Arc<Proxy>>,
-                            headers: HeaderMap,
-                            body: Result<Bytes, BytesRejection>| {
+        let handler = move |state: State<Arc<Proxy>>, headers: HeaderMap, body: Body| {
             handle(state, endpoint, headers, body)
         };
         router = router.route(endpoint.path(), routing::post(handler));
@@ -74,16 +72,14 @@ pub fn routes(proxy: &Arc<Proxy>) -> Router {
             router = router.route(alias, routing::post(handler));
         }
     }
-    router
-        .layer(DefaultBodyLimit::max(proxy.config.server.max_payload_size))
-        .with_state(Arc::clone(proxy))
+    router.with_state(Arc::clone(proxy))
 }
 
 async fn handle(
     State(proxy): State<Arc<Proxy>>,
     endpoint: Endpoint,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Response {
     let id = headers::request_id(&headers, &proxy.config.server.request_id_headers, endpoint);
     let mut trace = proxy.traces.request(endpoint.path(), &headers);
@@ -120,18 +116,15 @@ impl Proxy {
         self: &Arc<Self>,
         endpoint: Endpoint,
         headers: &HeaderMap,
-        body: Result<Bytes, BytesRejection>,
+        body: Body,
         trace: &mut RequestTrace,
     ) -> Result<Response, RouteError> {
-        let received = Instant::now();
         let paired = self.config.fleet.mode == Mode::Pd;
         if paired && !endpoint.runs_on_pair() {
             return Err(RouteError::NotImplemented(endpoint.path()));
         }
-        let body = body.map_err(|rejection| RouteError::Body {
-            status: rejection.status(),
-            message: rejection.body_text(),
-        })?;
+        let body = self.take_in(body).await?;
+        let received = Instant::now();
         let mut view = RequestView::parse(endpoint, &body).map_err(RouteError::Request)?;
         let mut body = &body;
         let spread;
@@ -194,6 +187,25 @@ impl Proxy {
                 Err(error)
             }
         }
+    }
+
+    /// Reads a request's body, if its request may come in at all.
+    async fn take_in(&self, body: Body) -> Result<Bytes, RouteError> {
+        let server = &self.config.server;
+        let intake = Intake {
+            memory: &self.admission.bodies,
+            longest: server.max_payload_size,
+            limit: server.body_timeout,
+        };
+        let taken = match self.admission.check_rate() {
+            Ok(()) => intake.read(body).await,
+            Err(refused) => Err(RouteError::Refused(refused)),
+        };
+        taken.inspect_err(|error| {
+            if matches!(error, RouteError::Refused(_)) {
+                self.telemetry.metrics.http.admitted(false);
+            }
+        })
     }
 
     /// Attempts until one commits. Nothing of what is asked for has reached the client, so another pair than those `tried`

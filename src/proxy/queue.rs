@@ -8,22 +8,29 @@
 //! Who is late gives way to those that aren't for three quarters of the time that a request waits at most; then it has
 //! its share of turns, so that fresh requests alone can't keep anybody waiting until that limit.
 //!
+//! Where tenants have shares, a full queue makes room for a tenant that has few places in it: the last one of whoever has
+//! the most is refused in its stead ([`Seat::join`]).
+//!
 //! The line is [`WaitQueue`] behind a short lock. Only its first may go. It is woken when something may have made room
 //! for it ([`PrefillQueue::room_may_be`]), picks its workers under the lock, so that no two take the same room, and
 //! wakes the one behind it; whoever is woken and is not the first passes it on. A request that leaves the line for any
 //! reason does the same as it drops its seat, so that no wake-up is lost and none wakes everybody.
 
 mod lead;
+mod standing;
 #[cfg(test)]
 mod tests;
 
+pub use standing::Standings;
+
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use policies::model::PrefillModel;
-use policies::queue::{Claim, Place, WaitQueue, gives_way};
+use policies::queue::{Claim, Place, Standing, WaitQueue, gives_way};
 use policies::time::Timestamp;
 use policies::worker::Role;
 use tokio::sync::Notify;
@@ -34,7 +41,7 @@ use super::error::RouteError;
 use super::pick::{NoWorker, PairRoom};
 use super::waiting_room::{Waiting, WaitingRoom};
 use crate::clock::Clock;
-use crate::config::{QueueSettings, SloSettings};
+use crate::config::Config;
 use crate::workers::{Watching, Worker, WorkerRegistry};
 use lead::Lead;
 
@@ -49,14 +56,23 @@ pub struct PrefillQueue {
     /// with nothing has room for a prompt of any length.
     bound: NonZeroU64,
     for_decode: bool,
+    pub standings: Standings,
     room: Arc<WaitingRoom>,
     line: Mutex<Line>,
 }
 
 #[derive(Debug)]
 struct Line {
-    waiting: WaitQueue<Arc<Notify>>,
+    waiting: WaitQueue<Arc<Call>>,
     lead: Lead,
+}
+
+/// How one that waits is told.
+#[derive(Debug, Default)]
+struct Call {
+    notify: Notify,
+    /// Its place is another's.
+    crowded_out: AtomicBool,
 }
 
 /// A request that wants to be dispatched.
@@ -66,6 +82,7 @@ pub struct Wanting<'a> {
     pub clock: Clock,
     /// Of the request, not of this attempt.
     pub arrived: Timestamp,
+    pub standing: Standing,
     pub prompt_tokens: u32,
     /// How long it may still wait.
     pub patience: Duration,
@@ -73,19 +90,33 @@ pub struct Wanting<'a> {
 
 impl PrefillQueue {
     /// `None` where the settings bind requests to workers as they come. `model` is how long prefill is thought to take
-    /// before anything was measured.
+    /// before anything was measured; with `seed` keys of tenants become numbers.
     pub fn new(
-        settings: &QueueSettings,
-        slo: &SloSettings,
+        config: &Config,
         model: PrefillModel,
+        seed: u64,
         room: Arc<WaitingRoom>,
     ) -> Option<Arc<Self>> {
+        let Config {
+            queue: settings,
+            slo,
+            auth,
+            ..
+        } = config;
+        let standings = Standings::new(
+            settings.sharing,
+            auth.api_key.is_some(),
+            settings.priorities,
+            seed,
+        );
+        let waiting = WaitQueue::new(settings.order, slo.ttft, gives_way(settings.timeout));
         Some(Arc::new(Self {
             bound: settings.prefill_tokens?,
             for_decode: settings.wait_for_decode,
+            standings,
             room,
             line: Mutex::new(Line {
-                waiting: WaitQueue::new(settings.order, slo.ttft, gives_way(settings.timeout)),
+                waiting: waiting.sharing(settings.sharing),
                 lead: Lead::new(model),
             }),
         }))
@@ -122,9 +153,12 @@ impl PrefillQueue {
                 return Err(RouteError::Refused(Refused::TimedOut));
             }
             let look = deadline.min(now + LOOK);
-            called = tokio::time::timeout_at(look, seat.call.notified())
+            called = tokio::time::timeout_at(look, seat.call.notify.notified())
                 .await
                 .is_ok();
+            if seat.call.crowded_out.load(Ordering::Acquire) {
+                return Err(RouteError::Refused(Refused::QueueFull));
+            }
         }
     }
 
@@ -145,7 +179,7 @@ impl PrefillQueue {
         let next = next.map(|next| {
             let is_this = Some(next.place) == seat.place;
             if called && !is_this {
-                next.request.notify_one();
+                next.request.notify.notify_one();
             }
             is_this.then_some(next.claim)
         });
@@ -200,8 +234,22 @@ impl Watching for PrefillQueue {
 impl Line {
     fn call_first(&self) {
         if let Some(next) = self.waiting.first() {
-            next.request.notify_one();
+            next.request.notify.notify_one();
         }
+    }
+
+    /// In a queue that is full: makes a place for a request of such standing, where its tenant is to have one. Whether
+    /// it did.
+    fn make_place(&mut self, standing: Standing) -> bool {
+        let yields = self.waiting.yields_to(standing.tenant);
+        let Some(crowded_out) = yields.and_then(|place| self.waiting.remove(place)) else {
+            return false;
+        };
+        crowded_out.crowded_out.store(true, Ordering::Release);
+        crowded_out.notify.notify_one();
+        // It may have had the call of the first.
+        self.call_first();
+        true
     }
 }
 
@@ -224,7 +272,7 @@ fn has_decode_place(registry: &WorkerRegistry, claim: Claim) -> bool {
 /// A place in the line, left on drop: also when the client leaves.
 struct Seat<'a> {
     queue: &'a PrefillQueue,
-    call: Arc<Notify>,
+    call: Arc<Call>,
     /// `None` once left.
     place: Option<Place>,
     _waiting: Waiting<'a>,
@@ -236,13 +284,22 @@ impl<'a> Seat<'a> {
         line: &mut Line,
         wanting: &Wanting<'_>,
     ) -> Result<Self, Refused> {
-        let waiting = queue.room.join(wanting.prompt_tokens);
-        let waiting = waiting.ok_or(Refused::QueueFull)?;
-        let call = Arc::new(Notify::new());
+        let Wanting {
+            arrived,
+            prompt_tokens,
+            standing,
+            ..
+        } = *wanting;
+        let waiting = match queue.room.join(prompt_tokens) {
+            Some(waiting) => waiting,
+            None if line.make_place(standing) => queue.room.join_for_another(prompt_tokens),
+            None => return Err(Refused::QueueFull),
+        };
+        let call = Arc::new(Call::default());
         let waits = Arc::clone(&call);
         let place = line
             .waiting
-            .push(wanting.arrived, wanting.prompt_tokens, waits);
+            .push_as(standing, arrived, prompt_tokens, waits);
         Ok(Self {
             queue,
             call,

@@ -29,6 +29,7 @@ pub enum RequestError {
     NotAnObject,
     /// So many samples of a chat, from a prefill/decode pair.
     SamplesOfChat(u64),
+    TooManyBootstrapMembers,
 }
 
 impl fmt::Display for RequestError {
@@ -40,6 +41,10 @@ impl fmt::Display for RequestError {
                 f,
                 "n is {samples}, and SGLang's prefill and decode workers never answer more than one sample of a chat: \
                  send {samples} requests"
+            ),
+            Self::TooManyBootstrapMembers => write!(
+                f,
+                "the request body has more than {MOST_FOREIGN} bootstrap members, which are the router's to set"
             ),
         }
     }
@@ -82,14 +87,25 @@ pub struct RequestView<'a> {
     /// The client wants log probabilities of the prompt, which only the prefill leg knows.
     pub wants_prompt_logprobs: bool,
     pub has_rid: bool,
+    /// SGLang's `priority`, as the client gave it: what it means is the queue's to say.
+    pub priority: Option<i64>,
     pub foreign: SmallVec<[ForeignField; 0]>,
     /// Where the top-level object begins: the offset of its `{`.
     pub object_start: usize,
     pub object_is_empty: bool,
 }
 
-/// No engine takes a batch near this; it bounds the bootstrap lists that a hostile `n` would make the router write.
+/// No engine takes a batch near this.
 const MAX_BATCH: u64 = 65_536;
+
+/// Batches up to this get lists of bootstrap fields, as the peer has it; longer ones scalars, which the engine counts up
+/// itself. A list has some 40 bytes for each of the batch, so that a short body with a large `n` would make the router
+/// write megabytes.
+const LONGEST_LIST: u64 = 1_024;
+
+/// Bootstrap members that a body may have, each of which is replaced: one of each name is all that makes sense. A short
+/// body with a batch and many of them would make the router write a list for each.
+const MOST_FOREIGN: usize = 8;
 
 /// The same as a length.
 pub(super) const MAX_BATCH_LEN: usize = MAX_BATCH as usize;
@@ -109,6 +125,9 @@ impl<'a> RequestView<'a> {
         }
         let members: Members<'a> = serde_json::from_slice(body)
             .map_err(|cause| RequestError::NotJson(cause.to_string()))?;
+        if members.foreign.len() > MOST_FOREIGN {
+            return Err(RequestError::TooManyBootstrapMembers);
+        }
         let samples = members.samples(endpoint);
         Ok(Self {
             prompt: members.prompt(endpoint),
@@ -122,6 +141,7 @@ impl<'a> RequestView<'a> {
                 && members.return_logprob.is_some_and(wants_any),
             has_rid: members.rid.is_some_and(|raw| raw.get() != "null"),
             foreign: members.foreign(body),
+            priority: members.priority.and_then(|raw| raw.get().parse().ok()),
             object_start,
             object_is_empty: members.count == 0,
         })
@@ -154,6 +174,7 @@ struct Members<'a> {
     sampling_params: Option<&'a RawValue>,
     return_logprob: Option<&'a RawValue>,
     rid: Option<&'a RawValue>,
+    priority: Option<&'a RawValue>,
     foreign: SmallVec<[(usize, &'a RawValue); 0]>,
     count: usize,
 }
@@ -214,6 +235,7 @@ impl<'a> Members<'a> {
                 self.prompt_member("prompt").and_then(list_of_prompts),
                 samples,
             ),
+            Endpoint::Chat if samples > LONGEST_LIST => Batch::Scalar { rooms: samples },
             Endpoint::Chat if samples > 1 => Batch::List { len: samples },
             _ => Batch::Scalar { rooms: 1 },
         }
@@ -258,12 +280,10 @@ fn bounded(samples: u64) -> u64 {
 
 /// A list of prompts gets lists of fields, unless each prompt is sampled more than once: the engine would then repeat
 /// the list and with it every room, and two requests in one room get each other's text. A scalar room is counted up
-/// over all samples instead.
+/// over all samples instead, and over prompts that are too many for a list.
 fn list_or_samples(prompts: Option<u64>, samples: u64) -> Batch {
     match prompts {
-        Some(len) if samples == 1 => Batch::List {
-            len: len.min(MAX_BATCH),
-        },
+        Some(len) if samples == 1 && len <= LONGEST_LIST => Batch::List { len },
         Some(len) => Batch::Scalar {
             rooms: len.saturating_mul(samples).min(MAX_BATCH),
         },
@@ -344,6 +364,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 "sampling_params" => &mut members.sampling_params,
                 "return_logprob" => &mut members.return_logprob,
                 "rid" => &mut members.rid,
+                "priority" => &mut members.priority,
                 name => {
                     if let Some(position) = PROMPT_MEMBERS.iter().position(|member| *member == name)
                     {
@@ -351,7 +372,11 @@ impl<'de> Visitor<'de> for MembersVisitor {
                     } else if let Some(which) =
                         BOOTSTRAP_MEMBERS.iter().position(|member| *member == name)
                     {
-                        members.foreign.push((which, map.next_value()?));
+                        let value = map.next_value()?;
+                        // One too many says as much as all of them.
+                        if members.foreign.len() <= MOST_FOREIGN {
+                            members.foreign.push((which, value));
+                        }
                         continue;
                     } else {
                         map.next_value::<IgnoredAny>()?;

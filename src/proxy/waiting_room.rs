@@ -41,13 +41,21 @@ impl WaitingRoom {
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| {
                 (n < self.size).then_some(n + 1)
             });
-        joined.is_ok().then(|| {
-            self.queued.joined(prompt_tokens);
-            Waiting {
-                room: self,
-                prompt_tokens,
-            }
-        })
+        joined.is_ok().then(|| self.counted(prompt_tokens))
+    }
+
+    /// Counts a request in the place of one that was told to leave: until it has, there is one more than may be.
+    pub fn join_for_another(&self, prompt_tokens: u32) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.counted(prompt_tokens)
+    }
+
+    fn counted(&self, prompt_tokens: u32) -> Waiting<'_> {
+        self.queued.joined(prompt_tokens);
+        Waiting {
+            room: self,
+            prompt_tokens,
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use catalogue::Catalogue;
 pub use continuations::Continuation;
 use continuations::ContinuationFamilies;
 use gauges::WorkerGauges;
-use http::HttpFamilies;
+pub use http::HttpFamilies;
 pub use launches::{LaunchFamilies, LaunchReason};
 pub use ratio::RatioFamilies;
 use requests::RequestFamilies;

@@ -170,6 +170,8 @@ pub struct Worker {
     /// Stable hash of the URL, for policies that hash.
     pub key: u64,
     pub api_key: Option<String>,
+    /// Whether its model was named when it was registered, and isn't what it says itself.
+    pub has_given_model: bool,
     pub check_health: bool,
     pub breaker: Breaker,
     gate: Gate,
@@ -193,6 +195,7 @@ impl Worker {
             key: xxh3_64(spec.url.as_str().as_bytes()),
             api_key: spec.api_key.clone(),
             check_health: spec.check_health,
+            has_given_model: spec.model_id.is_some(),
             breaker: Breaker::new(breaker),
             gate: Gate::new_closed(),
             drained: Notify::new(),

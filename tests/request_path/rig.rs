@@ -94,7 +94,7 @@ impl Rig {
         let telemetry = Arc::new(Telemetry::new(Metrics::default(), slo));
         let room = WaitingRoom::new(&config.queue, telemetry.queued.clone());
         let model = policies::model::WorkerModel::default().prefill;
-        let queue = PrefillQueue::new(&config.queue, &config.slo, model, Arc::clone(&room));
+        let queue = PrefillQueue::new(&config, model, 7, Arc::clone(&room));
         let registry = Arc::new(WorkerRegistry::new(config.breaker.clone(), {
             let (policies, queue) = (Arc::clone(&policies), queue.clone());
             move |notice| {
@@ -152,7 +152,7 @@ impl Rig {
             telemetry.metrics.continuations.kept_bytes(),
         );
         let proxy = Arc::new(Proxy {
-            admission: Admission::new(&config.admission, room),
+            admission: Admission::new(&config.admission, room, &telemetry.metrics.http),
             queue,
             registry,
             policies,

@@ -241,6 +241,7 @@ fn nobody_waits_for_ever_while_fresh_ones_keep_coming() {
             last_of_the_first = Some(now);
         }
     }
-    // Every ninth of those taken from the 30th second on.
-    assert_eq!(last_of_the_first, Some(at(30_000 + 20 * 900 - 100)));
+    // From the 30th second on every twenty-fifth of those taken, and every ninth once they are few.
+    let last = 30_000 + 4 * 2_500 + 16 * 900 - 100;
+    assert_eq!(last_of_the_first, Some(at(last)));
 }

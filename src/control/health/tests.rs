@@ -1,6 +1,7 @@
 //! Stories of workers that come, go and come back, in virtual time with the default settings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use policies::lifecycle::{WorkerEvent, WorkerState};
 use policies::worker::{Role, WorkerId};
@@ -255,6 +256,51 @@ async fn a_worker_in_the_other_role_is_kept_out_until_it_runs_the_right_one() {
     );
     story.elapse(1.5).await;
     assert_eq!(story.state(&worker), WorkerState::Serving);
+}
+
+/// It was away for less time than is between two checks: the next one sees what came back, and one is enough.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_comes_back_in_another_role_is_kept_out_at_the_next_check() {
+    let mode = |role: &str| Reply::json(&format!(r#"{{"disaggregation_mode":"{role}"}}"#));
+    let worker_side = ready().with("/model_info", mode("decode"));
+    let (story, worker) = one(
+        &worker_side,
+        Role::Decode,
+        |_| {},
+        |settings| {
+            settings.interval = Duration::from_secs(10);
+            settings.failure_threshold = 3;
+        },
+    );
+    story.elapse(0.5).await;
+    assert_eq!(story.state(&worker), WorkerState::Serving);
+    worker_side.set("/model_info", mode("prefill"));
+    story.elapse(10.5).await;
+    assert_eq!(story.state(&worker), WorkerState::Unhealthy);
+    assert!(Story::trouble(&worker).starts_with("registered as decode, but"));
+    // One that says nothing of its role for a moment goes on serving.
+    worker_side.set("/model_info", mode("decode"));
+    story.elapse(30.0).await;
+    assert_eq!(story.state(&worker), WorkerState::Serving);
+    worker_side.set("/model_info", Reply::Refuse);
+    story.elapse(60.0).await;
+    assert_eq!(story.state(&worker), WorkerState::Serving);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_comes_back_with_another_model_is_known_by_that_unless_it_was_named() {
+    let model = |name: &str| Reply::json(&format!(r#"{{"model_path":"{name}"}}"#));
+    for (named, expected) in [(None, "other"), (Some("mine".to_owned()), "mine")] {
+        let worker_side = ready().with("/model_info", model("m"));
+        let name = |spec: &mut WorkerSpec| spec.model_id.clone_from(&named);
+        let (story, worker) = one(&worker_side, Role::Decode, name, |settings| {
+            settings.interval = Duration::from_secs(10);
+        });
+        story.elapse(0.5).await;
+        worker_side.set("/model_info", model("other"));
+        story.elapse(10.5).await;
+        assert_eq!(worker.metadata().model_id, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

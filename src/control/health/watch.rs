@@ -149,7 +149,9 @@ impl Watch {
                 (self.passes >= settings.success_threshold).then_some(WorkerEvent::Passed)
             }
             WorkerState::Serving => {
-                (self.failures >= settings.failure_threshold).then_some(WorkerEvent::GaveUp)
+                let certain = failure.is_some_and(Failure::is_certain);
+                let gave_up = certain || self.failures >= settings.failure_threshold;
+                gave_up.then_some(WorkerEvent::GaveUp)
             }
             // It answers again, so it was started anew, and is looked at like any other that starts.
             WorkerState::Failed => {

@@ -6,14 +6,14 @@ use std::sync::LazyLock;
 
 use policies::lifecycle::WorkerEvent;
 use policies::model::WorkerModel;
-use policies::queue::QueueOrder;
+use policies::queue::{QueueOrder, Sharing, Standing, Tenant};
 use policies::worker::WorkerId;
 use prometheus::{IntCounter, IntGauge};
 use proptest::prelude::*;
 use tokio::task::LocalSet;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, QueueSettings};
 use crate::telemetry::Queued;
 use crate::workers::{Ticket, WorkerSpec, WorkerUrl};
 
@@ -39,11 +39,16 @@ struct Bench {
 
 impl Bench {
     fn new(workers: u32, order: QueueOrder, size: usize) -> Rc<Self> {
-        let config = CONFIG.clone();
-        let settings = QueueSettings {
+        Self::sharing(workers, order, size, Sharing::None)
+    }
+
+    fn sharing(workers: u32, order: QueueOrder, size: usize, sharing: Sharing) -> Rc<Self> {
+        let mut config = CONFIG.clone();
+        config.queue = QueueSettings {
             size,
             order,
             prefill_tokens: NonZeroU64::new(BOUND),
+            sharing,
             ..config.queue
         };
         let gauge = |name| IntGauge::new(name, "Something that waits").unwrap();
@@ -52,9 +57,9 @@ impl Bench {
             gauge("tokens"),
             IntCounter::new("late", "Those that are late").unwrap(),
         );
-        let room = WaitingRoom::new(&settings, queued.clone());
+        let room = WaitingRoom::new(&config.queue, queued.clone());
         let model = WorkerModel::default().prefill;
-        let queue = PrefillQueue::new(&settings, &config.slo, model, room).unwrap();
+        let queue = PrefillQueue::new(&config, model, 7, room).unwrap();
         let watched = Arc::clone(&queue);
         let registry = WorkerRegistry::new(config.breaker, move |_| watched.room_may_be());
         for number in 0..workers {
@@ -94,11 +99,26 @@ impl Bench {
         tokens: u32,
         takes: Duration,
     ) -> Result<Duration, RouteError> {
+        self.request_of(Tenant::default(), number, tokens, takes)
+            .await
+    }
+
+    async fn request_of(
+        self: Rc<Self>,
+        tenant: Tenant,
+        number: usize,
+        tokens: u32,
+        takes: Duration,
+    ) -> Result<Duration, RouteError> {
         let arrived = Instant::now();
         let wanting = Wanting {
             registry: &self.registry,
             clock: self.clock,
             arrived: self.clock.at(arrived),
+            standing: Standing {
+                tenant,
+                ..Standing::default()
+            },
             prompt_tokens: tokens,
             patience: CONFIG.queue.timeout,
         };
@@ -245,6 +265,64 @@ async fn over_the_bounds_of_the_queue_requests_are_refused() {
     assert!(is(timed_out, Refused::TimedOut));
     assert!(is(full, Refused::QueueFull));
     assert!(bench.is_empty());
+}
+
+/// One tenant fills the queue and keeps it full; another sends one request at a time. Each of those is answered, after no
+/// more than what runs and one prompt of the other, and those that were crowded out are told at once.
+#[tokio::test(start_paused = true)]
+async fn who_fills_the_queue_keeps_no_other_tenant_out_of_it() {
+    let (places, takes) = (20, 100);
+    for (sharing, answered) in [(Sharing::None, 0), (Sharing::Fair, 30)] {
+        let local = LocalSet::new();
+        let bench = Bench::sharing(1, QueueOrder::FreshFirst, places, sharing);
+        let request = |tenant, number| {
+            Rc::clone(&bench).request_of(Tenant(tenant), number, BOUND as u32, ms(takes))
+        };
+        let crowd: Vec<_> = (0..100)
+            .map(|client| {
+                let bench = Rc::clone(&bench);
+                local.spawn_local(async move {
+                    let mut refused = 0;
+                    for number in 0..200 {
+                        let request = Rc::clone(&bench).request_of(
+                            Tenant(1),
+                            client * 1_000 + number,
+                            BOUND as u32,
+                            ms(takes),
+                        );
+                        if request.await.is_err() {
+                            refused += 1;
+                            tokio::time::sleep(ms(1)).await;
+                        }
+                        assert!(
+                            bench.queued.requests() <= places as u64 + 1,
+                            "one more for a moment"
+                        );
+                    }
+                    refused
+                })
+            })
+            .collect();
+        let other = async {
+            tokio::time::sleep(ms(50)).await;
+            let mut waits = Vec::new();
+            for number in 0..30 {
+                if let Ok(waited) = request(2, 1_000_000 + number).await {
+                    waits.push(waited);
+                }
+                tokio::time::sleep(ms(7)).await;
+            }
+            waits
+        };
+        let waits = local.run_until(other).await;
+        assert_eq!(waits.len(), answered, "{sharing:?}");
+        assert!(waits.iter().all(|wait| *wait <= ms(2 * takes)), "{waits:?}");
+        for client in &crowd {
+            client.abort();
+        }
+        local.await;
+        assert!(bench.is_empty());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounterVec, IntGauge};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use super::buckets::Buckets;
 use super::catalogue::Catalogue;
@@ -14,6 +14,8 @@ pub struct HttpFamilies {
     duration: HistogramVec,
     rate_limit: IntCounterVec,
     pub connections: IntGauge,
+    pub body_bytes: IntGauge,
+    pub bodies_refused: IntCounter,
 }
 
 impl HttpFamilies {
@@ -44,6 +46,20 @@ impl HttpFamilies {
                 .gauge(
                     "smg_http_connections_active",
                     "Client connections open on the main port",
+                    &[],
+                )
+                .with_label_values::<&str>(&[]),
+            body_bytes: make
+                .gauge(
+                    "adaptive_router_request_body_bytes",
+                    "Bytes of inference requests' bodies in the router's memory, bounded by --max-request-memory",
+                    &[],
+                )
+                .with_label_values::<&str>(&[]),
+            bodies_refused: make
+                .counter(
+                    "adaptive_router_request_bodies_refused_total",
+                    "Inference requests answered 503 because their bodies had no room under --max-request-memory",
                     &[],
                 )
                 .with_label_values::<&str>(&[]),

@@ -1,0 +1,126 @@
+//! A connection in virtual time: how long a client may keep it waiting, and how much of an answer waits for a client.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::body::Body;
+use axum::routing;
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::time::Instant;
+
+use super::*;
+
+const PATIENCE: Patience = Patience {
+    head: Duration::from_secs(75),
+    stall: Duration::from_secs(300),
+};
+
+/// What a client's socket takes before it is read.
+const SOCKET: usize = 64 * 1024;
+
+/// A connection to `router`, and the task that serves it.
+fn connected(router: Router) -> (DuplexStream, JoinSet<hyper::Result<()>>, GracefulShutdown) {
+    let (ours, theirs) = tokio::io::duplex(SOCKET);
+    let graceful = GracefulShutdown::new();
+    let mut serving = JoinSet::new();
+    serving.spawn(http(ours, router, PATIENCE, graceful.watcher()));
+    (theirs, serving, graceful)
+}
+
+fn hello() -> Router {
+    Router::new().route("/", routing::get(|| async { "hello" }))
+}
+
+/// Sends `bytes` with a pause before each; whether all were taken, and how long that took.
+async fn drips(client: &mut DuplexStream, bytes: &[u8], pause: Duration) -> (bool, Duration) {
+    let began = Instant::now();
+    for byte in bytes {
+        tokio::time::sleep(pause).await;
+        if client.write_all(&[*byte]).await.is_err() {
+            return (false, began.elapsed());
+        }
+    }
+    (true, began.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_may_take_its_time_and_no_more_however_it_is_dripped() {
+    let head = b"GET / HTTP/1.1\r\nhost: r\r\nconnection: close\r\n\r\n";
+    let second = Duration::from_secs(1);
+    for (pause, answered) in [(second, true), (2 * second, false), (60 * second, false)] {
+        let (mut client, mut serving, _graceful) = connected(hello());
+        let began = Instant::now();
+        let ended = async {
+            let ended = serving.join_next().await;
+            drop(ended);
+            began.elapsed()
+        };
+        let ((all, _), ended) = tokio::join!(drips(&mut client, head, pause), ended);
+        assert_eq!(all, answered, "{pause:?}");
+        assert!(ended <= PATIENCE.head, "{pause:?}: {ended:?}");
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer.ends_with("hello"), answered, "{pause:?}: {answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_rests_is_kept_for_as_long_as_a_head_may_take() {
+    let (mut client, mut serving, _graceful) = connected(hello());
+    let request = b"GET / HTTP/1.1\r\nhost: r\r\n\r\n";
+    let mut buffer = [0; 1_000];
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(74)).await;
+        client.write_all(request).await.unwrap();
+        let read = client.read(&mut buffer).await.unwrap();
+        assert!(buffer[..read].ends_with(b"hello"));
+    }
+    let began = Instant::now();
+    serving.join_next().await;
+    assert_eq!(began.elapsed(), PATIENCE.head);
+}
+
+/// An answer without end for a client that reads nothing: it is made no further than buffers take it, and dropped when
+/// the client has had its time. What a stream may hold is so far below the megabyte that one may cost.
+#[tokio::test(start_paused = true)]
+async fn for_a_client_that_stops_reading_little_is_made_and_not_for_ever() {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    for piece in [100, 1_000, 16 * 1024] {
+        let endless = move || async move {
+            MADE.store(0, Ordering::SeqCst);
+            Body::from_stream(stream::repeat_with(move || {
+                MADE.fetch_add(piece, Ordering::SeqCst);
+                Ok::<_, Infallible>(Bytes::from(vec![b'x'; piece]))
+            }))
+        };
+        let router = Router::new().route("/", routing::get(endless));
+        let (mut client, mut serving, _graceful) = connected(router);
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: r\r\n\r\n")
+            .await
+            .unwrap();
+        // It reads some, then no more.
+        client.read_exact(&mut vec![0; 1_000_000]).await.unwrap();
+        let began = Instant::now();
+        serving.join_next().await;
+        assert_eq!(began.elapsed(), PATIENCE.stall);
+        let waits = MADE.load(Ordering::SeqCst) - 1_000_000;
+        assert!(
+            waits < 2 * LONGEST_HEAD + 2 * SOCKET,
+            "{waits} bytes in pieces of {piece}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_tls_has_no_place_for_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let graceful = GracefulShutdown::new();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let task = connection(stream, None, Router::new(), PATIENCE, graceful.watcher());
+    let size = size_of_val(&task);
+    assert!(size <= 2048, "{size} bytes for each connection");
+}
