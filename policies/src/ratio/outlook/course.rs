@@ -19,12 +19,12 @@ pub(super) const FULL: f64 = 0.98;
 /// to 1.6 that made 0.06 to 0.04 of a role's work late besides.
 const OWED: f64 = 0.07;
 
-/// Workers whose full step is too slow make all late that they run. From this load on chance fills them, ...
-const SLOW_FROM: f64 = 0.92;
-/// ... and from this one on where late ones wait, which take the places that are left, ...
+/// Workers whose full step is too slow make all late that they run. Late ones that wait take the places that are left: then
+/// they are full now and then from this load on, and by so much more all the time.
 const SLOW_WITH_LATE: f64 = 0.75;
-/// ... and by so much more all the time.
 const SLOW_WITHIN: f64 = 0.16;
+/// From this load on chance makes some late, and those are enough to make it so.
+const SLOW_BY_CHANCE: f64 = 0.88;
 
 /// Where requests wait for decode, those that are taken while places come free have waited as long as they may: so many
 /// times as many are late as have no place.
@@ -216,13 +216,12 @@ impl<'a> Course<'a> {
         if !mix.is_slow_when_full(split) {
             return 0.0;
         }
-        let from = if self.late_for > 0.0 {
-            SLOW_WITH_LATE
-        } else {
-            SLOW_FROM
-        };
         let load = mix.need.decode / free.max(f64::MIN_POSITIVE);
-        ((load - from) / SLOW_WITHIN).clamp(0.0, 1.0)
+        if self.late_for > 0.0 || load > SLOW_BY_CHANCE {
+            ((load - SLOW_WITH_LATE) / SLOW_WITHIN).clamp(0.0, 1.0)
+        } else {
+            0.0
+        }
     }
 }
 
