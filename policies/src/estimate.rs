@@ -154,6 +154,21 @@ mod tests {
     }
 
     #[test]
+    fn long_answers_among_many_short_ones_are_known_by_what_ends_and_not_by_what_runs() {
+        let mut estimator = DemandEstimator::default();
+        for second in 0..120 {
+            // Of twenty answers nineteen have 10 tokens, and one has 1,000: it alone is ever seen to run.
+            let mut seen = traffic(2048, 20, 20, 0);
+            let class = &mut seen[class_of(2048)];
+            class.output_tokens = 19 * 10 + 1_000;
+            (class.running, class.generated_tokens) = (20, 20 * (400 + 10 * (second % 20)));
+            estimator.observe(SECOND, &seen);
+        }
+        let output = only_stream(&estimator).output_tokens;
+        assert!((output - 59.5).abs() < 1.0, "{output}");
+    }
+
+    #[test]
     fn a_class_without_an_answer_yet_is_taken_for_the_others() {
         let mut estimator = DemandEstimator::default();
         for _ in 0..60 {

@@ -75,7 +75,7 @@ impl Cell {
 pub enum Part {
     /// Phases that take turns
     Shifting,
-    /// Phases of five minutes at loads from 0.5 to 1
+    /// Phases of five minutes at loads from 0.5 to 1.2
     Loads,
     /// One kind of request all the time
     Steady,
@@ -121,7 +121,7 @@ const SHIFTING_LOADS: [f64; 3] = [0.6, MEASURED_APART, 0.9];
 pub const MEASURED_APART: f64 = 0.8;
 
 /// For what a fleet can sustain.
-const LOADS: [f64; 6] = [0.5, 0.6, 0.7, MEASURED_APART, 0.9, 1.0];
+const LOADS: [f64; 8] = [0.5, 0.6, 0.7, MEASURED_APART, 0.9, 1.0, 1.1, 1.2];
 
 /// From kinds that want prefill to kinds that want decode.
 const KINDS: [Kind; 5] = [
@@ -291,7 +291,7 @@ mod tests {
     fn the_standard_grid_is_whole() {
         let sizes = [
             (Part::Shifting, 2 * 3 * 3 * 3),
-            (Part::Loads, 2 * 6),
+            (Part::Loads, 2 * 8),
             (Part::Steady, 2 * 5 * 2),
             (Part::Varied, 2 * 4),
             (Part::Recorded, 2 * 4 * 3),

@@ -115,7 +115,6 @@ impl ClassEstimate {
         // as long, would be half as much again for ever.
         let known = 1.0 - 1.0 / (1.0 + (self.ended / ENOUGH).powi(2));
         let mean = known * self.outputs.mean() + (1.0 - known) * guess;
-        let mean = mean.max(running);
         (mean > 0.0).then_some(mean)
     }
 

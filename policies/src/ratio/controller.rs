@@ -21,7 +21,7 @@ use super::need::Need;
 use super::outlook::{KNEE, LATE_SECONDS, Mix, Move, Outlook, Price};
 use super::regimes::Regimes;
 use super::reversals::Reversals;
-use super::standing::Standing;
+use super::standing::{self, Late, QUEUE_SECONDS, Standing};
 use super::{Action, Observation, Plan, Planner, Reason, present};
 
 /// The settings of the controller. The defaults work without tuning; what each is for stands with it.
@@ -75,6 +75,8 @@ pub struct Controller {
     estimator: DemandEstimator,
     regimes: Regimes,
     last_look: Option<Timestamp>,
+    /// When hardly anything waited in the router: whoever is late has waited since then at the most.
+    queue_empty: Timestamp,
     trend: Trend,
     reversals: Reversals,
     standing: Standing,
@@ -104,6 +106,7 @@ impl Controller {
             settings,
             estimator: DemandEstimator::default(),
             last_look: None,
+            queue_empty: Timestamp::ZERO,
             trend: Trend::default(),
             reversals: Reversals::default(),
             standing: Standing::default(),
@@ -130,16 +133,33 @@ impl Controller {
 
     fn observe_queue(&mut self, now: Timestamp, seen: &Observation, likely: Mix) {
         let behind = self.behind(seen);
+        let waiting = self.model.prefill.batch_seconds(seen.queued_prompt_tokens);
+        if waiting < QUEUE_SECONDS * f64::from(seen.split.prefill) {
+            self.queue_empty = now;
+        }
         let to_spare = seen
             .split
             .without(Role::Decode)
             .is_some_and(|split| likely.need.utilisation(split).decode < SPARE);
         // What is late already waits for its turn behind those that come: while none of these is late, nothing is short.
         let in_time = self.settings.queue_order == QueueOrder::FreshFirst && seen.turned_late == 0;
-        let held_up =
-            seen.moving || seen.decode_full || in_time || behind.decode > 0.0 || !to_spare;
-        self.standing
-            .observe(now, seen.split.prefill, behind.prefill, held_up);
+        // While answers of the mix before hold the places, requests become late for want of those.
+        let crowded = self.held(seen, likely) + likely.need.decode > f64::from(seen.split.decode);
+        let held_up = seen.moving
+            || seen.decode_full
+            || in_time
+            || crowded
+            || behind.decode > 0.0
+            || !to_spare;
+        let look = standing::Look {
+            at: now,
+            waiting: behind.prefill,
+            late: match self.settings.queue_order {
+                QueueOrder::FreshFirst => Some(Late::of(seen)),
+                QueueOrder::Fifo => None,
+            },
+        };
+        self.standing.observe(look, seen.split.prefill, held_up);
     }
 
     /// No less is needed than the queue shows.
@@ -179,42 +199,37 @@ impl Controller {
             .collect();
         let running = Running::of(&streams);
         let answer_seconds = running.output_tokens * self.itl_seconds;
-        let mut need = Need::of(&self.model, self.itl_seconds, streams.iter().copied());
-        if self.settings.wait_for_decode {
-            need.decode *= 1.0 + self.prefill_seconds() / answer_seconds.max(f64::MIN_POSITIVE);
-        }
+        let decode = &self.model.decode;
+        let arrivals = streams.iter().map(|stream| {
+            stream.requests_per_second * decode.arrival_seconds(stream.prompt_tokens as u64)
+        });
         Mix {
             requests_per_second: streams
                 .iter()
                 .map(|stream| stream.requests_per_second)
                 .sum(),
             answer_seconds,
-            slow_when_full: self.is_slow_when_full(&running),
-            need,
+            empty_step: decode.step_seconds(0, 0) / self.itl_seconds,
+            full_step: self.full_step(&running),
+            arrivals: arrivals.sum(),
+            need: Need::of(&self.model, self.itl_seconds, streams.iter().copied()),
         }
     }
 
-    /// How long a request holds its place on a decode worker before it decodes: while its prefill worker computes a batch
-    /// and the one that is ready before it.
-    fn prefill_seconds(&self) -> f64 {
-        let prefill = &self.model.prefill;
-        prefill.batch_seconds(2 * u64::from(prefill.max_batch_tokens))
-    }
-
-    /// Whether a decode worker takes longer than the target for a step with as many sequences as it runs at most.
-    fn is_slow_when_full(&self, running: &Running) -> bool {
+    /// A step with as many sequences as a decode worker runs at most, as a share of the target.
+    fn full_step(&self, running: &Running) -> f64 {
         let decode = &self.model.decode;
-        let most = f64::from(decode.max_running);
-        let fits = most * running.kv_tokens <= decode.kv_pool_tokens as f64;
-        let step = decode.step_seconds(decode.max_running, (most * running.kv_tokens) as u64);
-        fits && step > self.itl_seconds * SLOWER
+        let by_memory = decode.kv_pool_tokens as f64 / running.kv_tokens.max(1.0);
+        let most = f64::from(decode.max_running).min(by_memory);
+        let step = decode.step_seconds(most as u32, (most * running.kv_tokens) as u64);
+        step / self.itl_seconds
     }
 
     /// Workers' worth of places on decode workers that others hold than those of `mix`.
     fn held(&self, seen: &Observation, mix: Mix) -> f64 {
         let most = f64::from(self.model.decode.max_running.max(1));
         let sequences = seen.loads.iter().map(|load| load.running + load.waiting);
-        let of_mix = mix.need.decode.min(f64::from(seen.split.decode));
+        let of_mix = mix.places(seen.split);
         (f64::from(sequences.sum::<u32>()) / most - of_mix).max(0.0)
     }
 
@@ -229,6 +244,7 @@ impl Controller {
             order: self.settings.queue_order,
             wait_for_decode: self.settings.wait_for_decode,
             held: self.held(seen, mix),
+            late_for: now.since(self.queue_empty).as_secs_f64(),
             behind: self.behind(seen),
         };
         let best = outlook.best_move(seen.split)?;
@@ -309,10 +325,6 @@ impl Controller {
             .fold(0.0, f64::max)
     }
 }
-
-/// A full decode worker's step may be this much longer than the target before all that it runs are counted late: a model is
-/// no better than that.
-const SLOWER: f64 = 1.04;
 
 /// What decode runs at a moment, in the mean of its sequences: those with long answers are there for longer.
 struct Running {

@@ -115,7 +115,7 @@ mod tests {
             need: Need { prefill, decode },
             requests_per_second: 10.0,
             answer_seconds: 10.0,
-            slow_when_full: false,
+            ..Mix::default()
         }
     }
 
