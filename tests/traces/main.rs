@@ -24,15 +24,16 @@ struct Traced {
 
 impl Traced {
     async fn start() -> Self {
-        Self::with(Collector::by_grpc()).await
+        Self::with(Collector::by_grpc(), &[]).await
     }
 
-    async fn with(collector: Collector) -> Self {
-        let flags = [
+    async fn with(collector: Collector, more: &[&str]) -> Self {
+        let traced = [
             "--enable-trace",
             "--otlp-traces-endpoint",
             &collector.address,
         ];
+        let flags = [&traced, more].concat();
         Self {
             rig: Rig::start(&flags).await,
             collector,
@@ -139,7 +140,7 @@ async fn a_request_is_a_tree_of_queue_prefill_and_decode() {
 
 #[tokio::test]
 async fn a_collector_may_take_its_traces_over_http() {
-    let traced = Traced::with(Collector::by_http().await).await;
+    let traced = Traced::with(Collector::by_http().await, &[]).await;
     traced.rig.whole_chat(&[]).await;
     let trace = traced.end().await;
     for name in [REQUEST, "queue", "prefill", "decode"] {
@@ -248,7 +249,8 @@ async fn a_request_that_no_attempt_could_save_ends_with_the_clients_status() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_is_an_error_of_its_leg_and_of_the_request() {
-    let traced = Traced::start().await;
+    let ends_with_its_worker = ["--stream-continuation", "off"];
+    let traced = Traced::with(Collector::by_grpc(), &ends_with_its_worker).await;
     let reset = Fault::ResetMidStream { after_tokens: 2 };
     traced.rig.decode.simulated.faults().set([reset.into()]);
     let answer = traced.rig.whole_chat(&[]).await;
@@ -319,4 +321,23 @@ async fn a_collector_that_never_answers_holds_up_neither_requests_nor_the_end() 
         assert!(rig.whole_chat(&[]).await.ends_with("data: [DONE]\n\n"));
     }
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_goes_on_has_a_leg_for_each_worker_and_completes() {
+    let traced = Traced::start().await;
+    let reset = Fault::ResetMidStream { after_tokens: 2 };
+    traced.rig.decode.simulated.faults().set([reset.times(1)]);
+    let answer = traced.rig.whole_chat(&[]).await;
+    assert!(answer.contains("[DONE]"));
+    let trace = traced.end().await;
+    let outcomes: Vec<_> = trace
+        .all("decode")
+        .into_iter()
+        .map(|span| text(span, "adaptive_router.outcome"))
+        .collect();
+    let [failed, completed] = ["failed", "completed"].map(|outcome| Some(outcome.to_owned()));
+    assert_eq!(outcomes, [failed, completed]);
+    let request = trace.only(REQUEST);
+    assert!(!is_error(request), "{request:#?}");
 }
