@@ -125,16 +125,9 @@ pub(super) struct Kept {
 impl Kept {
     /// `None` where the stream can't be continued anyway, or too much is kept already.
     pub(super) fn of(routed: &Routed<'_>, bytes: &Arc<KeptBytes>) -> Option<Arc<Self>> {
-        let speaks_tokens = match routed.endpoint {
-            Endpoint::Generate | Endpoint::Completions | Endpoint::Chat => true,
-            Endpoint::Rerank
-            | Endpoint::Embeddings
-            | Endpoint::Classify
-            | Endpoint::Score
-            | Endpoint::Responses => false,
-        };
         let view = routed.view;
-        if !speaks_tokens || view.batch.rooms() > 1 || view.wants_prompt_logprobs {
+        if !routed.endpoint.streams_tokens() || view.batch.rooms() > 1 || view.wants_prompt_logprobs
+        {
             return None;
         }
         let reserved = bytes.reserve(routed.body.len())?;

@@ -62,6 +62,16 @@ impl Endpoint {
         }
     }
 
+    /// Whether its streams bring an answer token by token and end with an event that says so. Only those can be continued.
+    pub const fn streams_tokens(self) -> bool {
+        match self {
+            Self::Generate | Self::Completions | Self::Chat => true,
+            Self::Rerank | Self::Embeddings | Self::Classify | Self::Score | Self::Responses => {
+                false
+            }
+        }
+    }
+
     /// What a request id that the router makes up begins with, as users of the peer know it.
     pub const fn request_id_prefix(self) -> &'static str {
         match self {

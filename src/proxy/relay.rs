@@ -216,14 +216,7 @@ impl Relay {
 
     /// Whether a body that ends here is all of the answer. SGLang ends a stream of tokens with an event that says so.
     fn is_whole(&self) -> bool {
-        let has_end = match self.endpoint {
-            Endpoint::Generate | Endpoint::Completions | Endpoint::Chat => true,
-            Endpoint::Rerank
-            | Endpoint::Embeddings
-            | Endpoint::Classify
-            | Endpoint::Score
-            | Endpoint::Responses => false,
-        };
+        let has_end = self.endpoint.streams_tokens();
         self.events
             .as_ref()
             .is_none_or(|events| events.done || events.failed || !has_end)
