@@ -20,7 +20,7 @@
 //! Who is passed over for that gives way for as long as one that is late, and then has the same share.
 //!
 //! And where tenants have shares ([`Sharing::Fair`]), those of one priority that are fresh, and those that are late, are
-//! not taken as they came but in turns of equal tokens, tenant by tenant ([`shares`]). A tenant that is alone has the
+//! not taken as they came but in turns of equal tokens, tenant by tenant (`shares`). A tenant that is alone has the
 //! order that it would have without.
 
 mod class;
