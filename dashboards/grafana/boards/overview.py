@@ -229,27 +229,22 @@ def traffic() -> Section:
             bars(
                 "Retries",
                 "Attempts after the first, and requests that failed with every attempt. A few retries are the router "
-                "doing its work; exhausted ones are errors that clients saw.",
+                "doing its work; exhausted ones are errors that clients saw. And streams that left their worker, because "
+                "it failed or is drained: those not continued after a failure ended in an error, for a reason that "
+                "docs/continuation.md lists.",
                 "reqps",
                 Query(f"sum by (worker_type) ({rate('smg_worker_retries_total')})", "retried for {{worker_type}}"),
                 Query(f"sum({rate('smg_worker_retries_exhausted_total')}) or vector(0)", "exhausted"),
+                Query(
+                    f"sum by (cause, result) ({rate('adaptive_router_stream_continuations_total')})",
+                    "streams, {{cause}}: {{result}}",
+                ),
             ),
             bars(
                 "Failed legs",
                 "Failures of workers a second, by role and kind, before any retry.",
                 "reqps",
                 Query(f"sum by (worker_type, error_type) ({failures})", "{{worker_type}} {{error_type}}"),
-            ),
-            bars(
-                "Streams that left their worker",
-                "Streams a second whose decode worker failed or is drained: continued at another pair, closed by the "
-                "router because only their end was missing, or not continued, which clients of failed workers saw as "
-                "an error. docs/continuation.md lists the reasons.",
-                "reqps",
-                Query(
-                    f"sum by (cause, result) ({rate('adaptive_router_stream_continuations_total')})",
-                    "{{cause}}: {{result}}",
-                ),
             ),
             lines(
                 "Prompt and answer lengths (means)",
