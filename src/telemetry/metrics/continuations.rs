@@ -33,7 +33,7 @@ pub struct ContinuationFamilies {
 
 impl ContinuationFamilies {
     pub(super) fn new(make: &mut Catalogue) -> Self {
-        Self {
+        let families = Self {
             streams: make.counter(
                 "adaptive_router_stream_continuations_total",
                 "Streams that were to leave their worker, because it failed (cause=failure) or is drained (cause=drain), by what became of them: continued at another pair, closed by the router because only their end was missing, or not_continued for a reason that docs/continuation.md lists",
@@ -46,7 +46,19 @@ impl ContinuationFamilies {
                     &[],
                 )
                 .with_label_values::<&str>(&[]),
+        };
+        // From the start, so that the first stream that goes on is seen as a rise.
+        for endpoint in ["/generate", "/v1/completions", "/v1/chat/completions"] {
+            for cause in ["failure", "drain"] {
+                families.streams.with_label_values(&[
+                    endpoint,
+                    cause,
+                    Continuation::Continued.as_str(),
+                    "",
+                ]);
+            }
         }
+        families
     }
 
     /// `reason` is why it was not continued.
