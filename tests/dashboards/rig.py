@@ -25,8 +25,9 @@ WORKERS = 4
 LIMIT_S = 30.0
 POLL_S = 0.1
 
-# Requests that are turned away at the head are retried; a stream that breaks in its middle can't be, and fails. Few
-# enough on each worker that no circuit breaker opens (10 in a row).
+# Requests that are turned away at the head are retried; a stream that breaks in its middle goes on elsewhere where its
+# request was kept, for which there is room for a few only, and else fails. Few enough on each worker that no circuit
+# breaker opens (10 in a row).
 FAULTS = ("refuse:status=503,probability=0.1,limit=4", "error_event:after_tokens=3,probability=0.1,limit=4")
 # Small enough that the load waits in the queue, and a burst finds it full.
 PLACES = 24
@@ -71,6 +72,7 @@ class Rig:
             "--policy": "ratio-controller",
             "--max-concurrent-requests": PLACES,
             "--queue-size": QUEUE,
+            "--stream-continuation-max-bytes": 500,
             "--worker-startup-check-interval": 1,
             "--health-check-interval-secs": 1,
         }
