@@ -367,10 +367,9 @@ impl Proxy {
             && matches!(opened.answer, Answer::Stream { .. }))
         .then(|| self.meter(opened.ticket.worker(), routed));
         let role = serving_role(routed.paired);
-        let kept = match opened.answer {
-            Answer::Stream { .. } => Kept::of(routed, &self.kept_bytes),
-            Answer::Whole(_) | Answer::Long { .. } => None,
-        };
+        // Only streams are metered, and without counted tokens it isn't known how many are still to come.
+        let metered = meter.as_ref();
+        let kept = metered.and_then(|_| Kept::of(routed, &self.kept_bytes));
         let handover = |accepted, rest| Handover {
             proxy: Arc::clone(self),
             accepted,

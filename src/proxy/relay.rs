@@ -94,8 +94,7 @@ impl Relay {
         meter: Option<StreamMeter>,
     ) -> Self {
         let mut events = Events::new(merge, handover.proxy.config.server.max_payload_size);
-        // Without counted tokens it isn't known how many are still to come.
-        if handover.kept.is_some() && meter.is_some() {
+        if handover.kept.is_some() {
             events.said = Some(Said::new(handover.endpoint));
         }
         events.meter = meter;

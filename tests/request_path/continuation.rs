@@ -331,6 +331,7 @@ async fn switched_off_or_without_memory_a_stream_ends_with_its_worker() {
     for flags in [
         ["--stream-continuation", "off"],
         ["--stream-continuation-max-bytes", "10"],
+        ["--disable-stream-metrics", "--disable-retries"],
     ] {
         let rig = Rig::new(&flags);
         Rig::fault(&rig.decode, &Fault::ResetMidStream { after_tokens: 3 });

@@ -54,7 +54,12 @@ impl Relay {
     /// Leaves a worker that is drained, if another pair can go on with the stream.
     pub(super) fn leave(&mut self) {
         let stays = self.onward.as_ref().is_none_or(|onward| onward.stays);
-        if !stays && self.rest.is_some() && !self.is_resuming() {
+        // What has its end, or its error, is over in a moment.
+        let over = self
+            .events
+            .as_ref()
+            .is_none_or(|events| events.done || events.failed);
+        if !stays && !over && self.rest.is_some() && !self.is_resuming() {
             self.goes_on(continuation::Cause::Drain, None);
         }
     }
