@@ -332,7 +332,8 @@ fn registry(
     } else {
         0
     };
-    Arc::new(registry.beginning_in(first_epoch))
+    let itl_target = config.queue.wait_for_decode.then_some(config.slo.itl);
+    Arc::new(registry.keeping(itl_target).beginning_in(first_epoch))
 }
 
 /// Takes care of the workers of a cluster file, where there is one.

@@ -386,6 +386,33 @@ fn where_decode_is_short_fresh_requests_are_in_time_only_if_all_wait_in_the_rout
     assert!(waiting_in_the_router > 0.7, "{waiting_in_the_router}");
 }
 
+#[test]
+fn a_decode_worker_that_may_run_thousands_keeps_the_target_where_requests_wait_for_it() {
+    // 1.2 times as many as one decode worker serves within the target, which would run 4,096 at a time, ever slower.
+    let mut setup = study(3, 1);
+    setup.model.decode.max_running = 4_096;
+    let fits = setup.model.decode.capacity(0.025, 100, 400);
+    let gap = 1.0 / (1.2 * fits);
+    let arrivals = (0..6_000).map(|number| {
+        let at = Timestamp::from_micros((f64::from(number) * gap * 1e6) as u64);
+        (at, job(100, 400))
+    });
+    let workload = Workload::Open {
+        arrivals: arrivals.collect(),
+    };
+    let mut attained = |decode_places| {
+        setup.dispatch = Dispatch::WhenThereIsRoom {
+            order: QueueOrder::FreshFirst,
+            pending_tokens: 16_384,
+            decode_places,
+        };
+        run(&setup, &workload).attainment(&setup.slo)
+    };
+    let (at_once, waiting) = (attained(false), attained(true));
+    assert!(at_once < 0.3, "{at_once}");
+    assert!(waiting > 0.75, "{waiting}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -25,11 +25,13 @@
 
 mod class;
 mod crowd;
+mod pace;
 mod shares;
 mod standing;
 #[cfg(test)]
 mod tests;
 
+pub use pace::Pace;
 pub use standing::{Priority, Standing, Tenant};
 
 use std::cmp::Reverse;
@@ -394,26 +396,29 @@ impl<T> WaitQueue<T> {
     /// Among whom is whoever has waited longest of those that others may pass, if for too long: the late, and all that are
     /// less urgent than others.
     fn overdue(&self, now: Timestamp) -> Option<Among> {
-        let mut most_urgent = true;
-        let mut longest: Option<(Place, Among)> = None;
-        for (Reverse(level), waiting) in &self.levels {
-            let fresh = (!most_urgent).then_some((false, &waiting.fresh));
-            for (late, class) in fresh.into_iter().chain([(true, &waiting.late)]) {
-                let among = Among {
-                    level: *level,
-                    late,
-                };
-                let oldest = class.oldest().map(|oldest| (oldest, among));
-                longest = [longest, oldest]
-                    .into_iter()
-                    .flatten()
-                    .min_by_key(|(place, _)| *place);
-            }
-            most_urgent = false;
+        let of = |class: &Class<T>, level, late| {
+            let oldest = class.oldest()?;
+            let too_long = now.since(oldest.arrived) >= self.gives_way;
+            too_long.then_some((oldest, Among { level, late }))
+        };
+        let (Reverse(level), most_urgent) = self.levels.first_key_value()?;
+        let mut longest = of(&most_urgent.late, *level, true);
+        // As a rule there is one level: this is asked at every look.
+        if self.levels.len() > 1 {
+            let others = self
+                .levels
+                .iter()
+                .skip(1)
+                .flat_map(|(Reverse(level), less)| {
+                    [of(&less.fresh, *level, false), of(&less.late, *level, true)]
+                });
+            let by_place = |found: &(Place, Among)| found.0;
+            longest = longest
+                .into_iter()
+                .chain(others.flatten())
+                .min_by_key(by_place);
         }
-        longest
-            .filter(|(place, _)| now.since(place.arrived) >= self.gives_way)
-            .map(|(_, among)| among)
+        longest.map(|(_, among)| among)
     }
 
     /// Whether others have had so much meanwhile that the next of these is owed a turn.

@@ -25,11 +25,12 @@ fn controller(settings: ControllerSettings) -> Controller {
 }
 
 fn settings() -> impl Strategy<Value = ControllerSettings> {
-    (any::<bool>(), any::<bool>(), 0_u64..200).prop_map(|(migrate, fresh_first, dark)| {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, 0_u64..200).prop_map(|((migrate, fresh_first, wait_for_decode), dark)| {
         ControllerSettings {
             dark: Duration::from_secs(dark),
             drain: if migrate { Drain::Migrate } else { Drain::Wait },
-            wait_for_decode: false,
+            wait_for_decode,
             queue_order: if fresh_first {
                 QueueOrder::FreshFirst
             } else {
@@ -271,8 +272,9 @@ proptest! {
 }
 
 /// When the controller first moves a decode worker within a minute in which two prefill workers are given exactly what
-/// they can do, while `queued` prompt tokens wait and so many requests become late in each second.
-fn moved_to_prefill(queued: u64, turned_late: u64) -> Option<u64> {
+/// they can do, while `queued` prompt tokens wait and so many requests become late in each second. Each decode worker also
+/// runs `others`, short sequences that nothing of what comes accounts for.
+fn moved_to_prefill(queued: u64, turned_late: u64, others: u32) -> Option<u64> {
     let in_place = ControllerSettings {
         dark: Duration::from_secs(2),
         regime: Duration::from_secs(75),
@@ -300,6 +302,10 @@ fn moved_to_prefill(queued: u64, turned_late: u64) -> Option<u64> {
         class.arrived = arrived;
         class.prompt_tokens = u64::from(arrived) * 2_048;
         (seen.queued_prompt_tokens, seen.turned_late) = (queued, turned_late);
+        let decode = seen.loads.iter_mut();
+        for load in decode.filter(|load| load.role == Role::Decode) {
+            load.running += others;
+        }
         let plan = planner.plan(at(*second), &seen);
         plan.action == Action::Move && plan.donor == Some(Role::Decode)
     })
@@ -308,9 +314,11 @@ fn moved_to_prefill(queued: u64, turned_late: u64) -> Option<u64> {
 #[test]
 fn a_queue_that_stands_beside_a_decode_worker_to_spare_is_reason_to_move() {
     // Of clients that ask again only once they are answered no more come than are served.
-    assert_eq!(moved_to_prefill(0, 0), None);
-    let moved = moved_to_prefill(600_000, 20);
+    assert_eq!(moved_to_prefill(0, 0, 0), None);
+    let moved = moved_to_prefill(600_000, 20, 0);
     assert!(moved.is_some_and(|second| second < 25), "{moved:?}");
     // The same queue of requests that are late already, while all that come are in time.
-    assert_eq!(moved_to_prefill(600_000, 0), None);
+    assert_eq!(moved_to_prefill(600_000, 0, 0), None);
+    // And while answers of the mix before hold decode's places: it is for want of those that requests become late.
+    assert_eq!(moved_to_prefill(600_000, 20, 220), None);
 }

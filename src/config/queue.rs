@@ -23,7 +23,7 @@ pub struct QueueSettings {
     pub order: QueueOrder,
     /// Prompt tokens from which on a prefill worker has enough before it; `None` sends requests straight to workers.
     pub prefill_tokens: Option<NonZeroU64>,
-    /// Whether requests wait for a decode worker that runs fewer than it can, too.
+    /// Whether requests wait for a decode worker that has fewer than it can run within the target between tokens, too.
     pub wait_for_decode: bool,
     pub sharing: Sharing,
     /// Which requests say that they are urgent; `None` where nobody is asked.
@@ -70,8 +70,8 @@ pub(super) struct QueueFlags {
     prefill_queue_tokens: Option<u64>,
 
     /// With a bound of --prefill-queue-tokens: requests wait in the router also while every decode worker has as many in
-    /// flight as it says it runs at a time (its --max-running-requests), and not in decode workers in the order of arrival.
-    /// Late ones leave a third of the places to others [default: false] (true with --policy ratio-controller)
+    /// flight as it says it runs at a time (its --max-running-requests), or as keep its tokens within --itl-slo-ms, and not
+    /// in decode workers in the order of arrival. Late ones leave a third of the places to others [default: false] (true with --policy ratio-controller)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     wait_for_decode: Option<bool>,
 

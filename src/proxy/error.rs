@@ -169,12 +169,25 @@ fn failed(failure: Failure) -> Response {
     if let Some(retry_after) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, retry_after);
     }
-    response
+    if is_busy(response.status()) {
+        retry_soon(response)
+    } else {
+        response
+    }
 }
 
+fn is_busy(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
+/// Unless it says already when.
 fn retry_soon(mut response: Response) -> Response {
     response
         .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        .entry(RETRY_AFTER)
+        .or_insert(HeaderValue::from_static("1"));
     response
 }

@@ -129,10 +129,12 @@ impl Proxy {
         let mut body = &body;
         let spread;
         if paired && view.samples > 1 {
-            spread =
+            let prompts =
                 samples::as_prompts(endpoint, body, view.samples).map_err(RouteError::Request)?;
-            if let Some(spread) = &spread {
-                body = spread;
+            if let Some(prompts) = prompts {
+                let held = self.admission.bodies.hold(prompts.len())?;
+                spread = held.over(prompts);
+                body = &spread;
                 view = RequestView::parse(endpoint, body).map_err(RouteError::Request)?;
             }
         }

@@ -95,10 +95,7 @@ impl StreamMeter {
     fn record(&self, arrival: Arrival, gap: Duration, now: Instant) {
         let each = gap / arrival.tokens;
         let tokens = arrival.tokens.min(MOST_TOKENS);
-        self.worker
-            .stats
-            .itl
-            .record(self.clock.at(now), each, tokens);
+        self.worker.gave(self.clock.at(now), tokens, each);
         for _ in 0..tokens {
             self.itl.observe(each.as_secs_f64());
         }

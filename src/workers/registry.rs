@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -78,6 +79,8 @@ pub struct WorkerRegistry {
     write: Mutex<()>,
     next_id: AtomicU64,
     breaker: BreakerSettings,
+    /// Between tokens, where requests wait for workers that keep it.
+    itl_target: Option<Duration>,
     watcher: Box<Watcher>,
     first_epoch: u32,
 }
@@ -100,9 +103,16 @@ impl WorkerRegistry {
             write: Mutex::new(()),
             next_id: AtomicU64::new(1),
             breaker,
+            itl_target: None,
             watcher: Box::new(watcher),
             first_epoch: 0,
         }
+    }
+
+    /// Bounds what a decode worker may have by this time between its tokens.
+    #[must_use]
+    pub fn keeping(self, itl_target: Option<Duration>) -> Self {
+        Self { itl_target, ..self }
     }
 
     /// Spells the hosts of workers in that epoch at first. A router that changes roles begins with one that no router
@@ -130,7 +140,7 @@ impl WorkerRegistry {
             });
         }
         let id = WorkerId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let worker = Arc::new(Worker::new(id, spec, &self.breaker));
+        let worker = Arc::new(Worker::new(id, spec, &self.breaker, self.itl_target));
         let mut members = old.members().to_vec();
         members.push(Member {
             worker: Arc::clone(&worker),
@@ -202,7 +212,7 @@ impl WorkerRegistry {
             begin_epoch(member);
         });
         self.set.store(Arc::new(WorkerSet::new(members)));
-        worker.stats.clear_latencies();
+        worker.forget_measurements();
         (self.watcher)(Notice::Role {
             worker: &worker,
             from,

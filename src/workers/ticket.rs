@@ -78,9 +78,11 @@ impl Drop for Ticket {
 mod tests {
     use std::num::NonZeroU64;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
     use policies::lifecycle::WorkerEvent;
     use policies::queue::Claim;
+    use policies::time::Timestamp;
     use policies::worker::Role;
 
     use super::*;
@@ -130,6 +132,38 @@ mod tests {
         drop(first);
         assert!(worker.has_place(Claim::Fresh));
         drop(second);
+    }
+
+    #[test]
+    fn a_worker_has_fewer_places_where_its_tokens_come_too_slowly() {
+        let registry = WorkerRegistry::new(Config::default().breaker, |_| {})
+            .keeping(Some(Duration::from_millis(25)));
+        let url = WorkerUrl::parse("http://d:1").unwrap();
+        let worker = registry.add(&WorkerSpec::new(url, Role::Decode)).unwrap();
+        registry.apply(worker.id, WorkerEvent::Passed).unwrap();
+        worker.record_report(Some(LoadReport {
+            most_running: NonZeroU64::new(4_096),
+            ..LoadReport::default()
+        }));
+        let tickets: Vec<_> = (0..40).filter_map(|_| worker.enter()).collect();
+        let give = |millis: u64, gap: u64| {
+            let now = Timestamp::from_micros(millis * 1_000);
+            worker.gave(now, 100, Duration::from_millis(gap));
+        };
+        give(0, 30);
+        assert_eq!(worker.places(), Some(4_096), "one look says nothing");
+        give(1_500, 30);
+        // 40 · 0.97 · 25 / 30.
+        assert_eq!(worker.places(), Some(32));
+        assert!(!worker.has_place(Claim::Fresh));
+        drop(tickets);
+        assert!(worker.has_place(Claim::Fresh));
+        registry
+            .apply(worker.id, WorkerEvent::DrainRequested)
+            .unwrap();
+        registry.apply(worker.id, WorkerEvent::Emptied).unwrap();
+        assert!(registry.set_role(worker.id, Role::Prefill));
+        assert_eq!(worker.places(), Some(4_096), "in a new role it is another");
     }
 
     #[test]

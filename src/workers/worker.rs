@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::breaker::Breaker;
 use super::gate::Gate;
+use super::pace::DecodePace;
 use super::report::LoadReport;
 use super::stats::WorkerStats;
 use super::ticket::Ticket;
@@ -178,6 +180,8 @@ pub struct Worker {
     drained: Notify,
     metadata: ArcSwap<WorkerMetadata>,
     pub stats: WorkerStats,
+    /// Where requests wait for a place on it.
+    pace: Option<DecodePace>,
     /// The last report that it gave.
     report: ArcSwapOption<LoadReport>,
     /// Whether it gave one when it was last asked.
@@ -187,7 +191,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(id: WorkerId, spec: &WorkerSpec, breaker: &BreakerSettings) -> Self {
+    pub(super) fn new(
+        id: WorkerId,
+        spec: &WorkerSpec,
+        breaker: &BreakerSettings,
+        itl_target: Option<Duration>,
+    ) -> Self {
         Self {
             id,
             uuid: Uuid::new_v4(),
@@ -210,6 +219,7 @@ impl Worker {
                 trouble: None,
             }),
             stats: WorkerStats::default(),
+            pace: itl_target.map(DecodePace::new),
             report: ArcSwapOption::empty(),
             reports: AtomicBool::new(false),
             left_by_streams: AtomicBool::new(false),
@@ -231,19 +241,46 @@ impl Worker {
         self.gate.in_flight()
     }
 
-    /// Whether it has a place for a request with `claim`, of as many as it says that it runs at a time. One that hasn't said
-    /// has a place for everybody.
-    pub fn has_place(&self, claim: Claim) -> bool {
+    /// It gave `tokens` tokens at `now`, each `gap` after the one before it.
+    pub fn gave(&self, now: Timestamp, tokens: u32, gap: Duration) {
+        self.stats.itl.record(now, gap, tokens);
+        if let Some(pace) = &self.pace {
+            pace.gave(now, tokens, gap, self.in_flight());
+        }
+    }
+
+    /// Whether requests wait in the router for a place on it.
+    pub const fn is_waited_for(&self) -> bool {
+        self.pace.is_some()
+    }
+
+    /// Requests that it may have: as many as it says that it runs at a time, or fewer where its tokens would come too slowly
+    /// else. `None` where nothing bounds them.
+    pub fn places(&self) -> Option<u64> {
         let report = self.report.load();
-        let most = report.as_ref().and_then(|report| report.most_running);
-        most.is_none_or(|most| {
+        let says = report.as_ref().and_then(|report| report.most_running);
+        let shows = self.pace.as_ref().and_then(DecodePace::most);
+        says.map(NonZeroU64::get).into_iter().chain(shows).min()
+    }
+
+    /// Whether it has a place for a request with `claim`. One that nothing bounds has a place for everybody.
+    pub fn has_place(&self, claim: Claim) -> bool {
+        self.places().is_none_or(|most| {
             let places = DecodePlaces {
-                most: most.get(),
+                most,
                 in_flight: self.in_flight().into(),
                 late: self.stats.late().into(),
             };
             queue::has_place(places, claim)
         })
+    }
+
+    /// It has another role: what was measured of it says nothing any more.
+    pub(super) fn forget_measurements(&self) {
+        self.stats.clear_latencies();
+        if let Some(pace) = &self.pace {
+            pace.clear();
+        }
     }
 
     /// Asks the streams on it to go on at other workers, those that can; or to stay again.
@@ -371,6 +408,7 @@ mod tests {
             WorkerId(1),
             &WorkerSpec::new(WorkerUrl::parse("http://a:1").unwrap(), Role::Decode),
             &crate::config::Config::default().breaker,
+            None,
         );
         let second = Duration::from_secs(1);
         assert_eq!(worker.reported_tokens(Timestamp::ZERO, second), None);
@@ -393,6 +431,7 @@ mod tests {
             WorkerId(1),
             &WorkerSpec::new(WorkerUrl::parse("http://a:1").unwrap(), Role::Prefill),
             &crate::config::Config::default().breaker,
+            None,
         ));
         worker.open();
         let tickets = [10, 5].map(|tokens| worker.enter().unwrap().carrying(tokens));

@@ -196,21 +196,24 @@ async fn a_clients_own_mistake_is_passed_on_at_once_and_charges_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_worker_keeps_its_status_and_retry_after() {
-    let rig = Rig::new(&["--retry-max-retries", "1"]);
-    Rig::fault(
-        &rig.decode,
-        &Fault::Refuse {
-            status: 429,
-            retry_after_s: Some(7),
-        },
-    );
-    for stream in [false, true] {
-        let answer = rig
-            .post("/v1/completions", completion(&json!("a"), stream))
-            .await;
-        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(answer.headers["retry-after"], "7");
-        assert_eq!(answer.json()["error"]["code"], "decode_error");
+    let cases = [(429, Some(7), "7"), (503, Some(7), "7"), (503, None, "1")];
+    for (status, retry_after_s, says) in cases {
+        let rig = Rig::new(&["--retry-max-retries", "1"]);
+        Rig::fault(
+            &rig.decode,
+            &Fault::Refuse {
+                status,
+                retry_after_s,
+            },
+        );
+        for stream in [false, true] {
+            let answer = rig
+                .post("/v1/completions", completion(&json!("a"), stream))
+                .await;
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.headers["retry-after"], says);
+            assert_eq!(answer.json()["error"]["code"], "decode_error");
+        }
     }
 }
 

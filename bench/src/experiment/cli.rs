@@ -79,6 +79,7 @@ pub struct ExperimentArgs {
 #[derive(Debug)]
 pub enum ExperimentError {
     NoCell(String),
+    NoTrace(PathBuf, std::io::Error),
     Given(GivenError),
     Run(RunError),
     Store(StoreError),
@@ -93,6 +94,12 @@ impl fmt::Display for ExperimentError {
             Self::NoCell(text) => write!(
                 f,
                 "--only: no cell has '{text}' in its name; names are such as 'clean, phases of 5 min, load 0.8, 30 s away'"
+            ),
+            Self::NoTrace(path, error) => write!(
+                f,
+                "cannot read {}: {error}; name a recording with --trace, run this in the project's folder, or leave \
+                 'recorded' out of --part",
+                path.display()
             ),
             Self::Given(error) => error.fmt(f),
             Self::Run(error) => error.fmt(f),
@@ -175,6 +182,12 @@ impl ExperimentArgs {
         } else if self.quick {
             vec![Grid::quick(&seeds)]
         } else {
+            // Before the other parts have taken minutes, and not when its turn comes.
+            if self.part.contains(&Part::Recorded)
+                && let Err(error) = std::fs::File::open(&self.trace)
+            {
+                return Err(ExperimentError::NoTrace(self.trace.clone(), error));
+            }
             let parts = self.part.iter();
             parts
                 .map(|part| Grid::standard(*part, &seeds, &self.trace))

@@ -75,7 +75,7 @@ impl Cell {
 pub enum Part {
     /// Phases that take turns
     Shifting,
-    /// Phases of five minutes at loads from 0.5 to 1.2
+    /// Phases of five minutes at loads from 0.5 to 1.1
     Loads,
     /// One kind of request all the time
     Steady,
@@ -121,7 +121,7 @@ const SHIFTING_LOADS: [f64; 3] = [0.6, MEASURED_APART, 0.9];
 pub const MEASURED_APART: f64 = 0.8;
 
 /// For what a fleet can sustain.
-const LOADS: [f64; 8] = [0.5, 0.6, 0.7, MEASURED_APART, 0.9, 1.0, 1.1, 1.2];
+const LOADS: [f64; 7] = [0.5, 0.6, 0.7, MEASURED_APART, 0.9, 1.0, 1.1];
 
 /// From kinds that want prefill to kinds that want decode.
 const KINDS: [Kind; 5] = [

@@ -186,7 +186,8 @@ impl World<'_> {
 
     fn places(&self, worker: &Worker) -> DecodePlaces {
         DecodePlaces {
-            most: u64::from(self.setup.model.decode.max_running),
+            most: u64::from(self.setup.model.decode.max_running)
+                .min(worker.pace.most().unwrap_or(u64::MAX)),
             in_flight: u64::from(worker.in_flight),
             late: u64::from(worker.late),
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use policies::lifecycle::{WorkerEvent, WorkerState};
+use policies::queue::Pace;
 use policies::ratio::Drain;
 use policies::worker::{Role, WorkerId};
 
@@ -114,6 +115,7 @@ impl World<'_> {
         worker.away_since = self.now;
         worker.epoch += 1;
         worker.role = other(worker.role);
+        worker.pace = Pace::new(self.setup.slo.itl);
         worker.used.role_changes += 1;
         // A worker in a new role begins cold, as one that was started anew.
         worker.prefill.warm = false;

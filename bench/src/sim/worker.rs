@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use policies::lifecycle::{self, WorkerEvent, WorkerState};
+use policies::queue::Pace;
 use policies::time::Timestamp;
 use policies::worker::Role;
 
@@ -22,6 +23,8 @@ pub(super) struct Worker {
     pub(super) in_flight: u32,
     /// Of those, the ones that were late when they came.
     pub(super) late: u32,
+    /// What it may have as decode worker.
+    pub(super) pace: Pace,
     pub(super) prefill: PrefillSide,
     pub(super) decode: DecodeSide,
     /// Steps that it makes before the next chunk, where it does both.
@@ -32,7 +35,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(role: Role, warm: bool) -> Self {
+    pub(super) fn new(role: Role, warm: bool, itl: Duration) -> Self {
         Self {
             role,
             state: WorkerState::Serving,
@@ -42,6 +45,7 @@ impl Worker {
             epoch: 0,
             in_flight: 0,
             late: 0,
+            pace: Pace::new(itl),
             prefill: PrefillSide::new(warm),
             decode: DecodeSide::default(),
             steps_to_chunk: 0,

@@ -64,7 +64,9 @@ impl<'a> World<'a> {
             source: Source::new(workload),
             now: Timestamp::ZERO,
             agenda,
-            workers: roles.map(|role| Worker::new(role, setup.warm)).collect(),
+            workers: roles
+                .map(|role| Worker::new(role, setup.warm, setup.slo.itl))
+                .collect(),
             requests: Vec::new(),
             queue: WaitQueue::new(
                 order,

@@ -68,10 +68,11 @@ impl<T> Class<T> {
 
     /// Whose turn it is.
     pub(super) fn next(&self) -> Option<(Place, &Waiting<T>)> {
-        let place = match &self.shares {
-            None => self.oldest(),
-            Some(shares) => shares.next(),
-        }?;
+        let Some(shares) = &self.shares else {
+            let (place, waiting) = self.waiting.first_key_value()?;
+            return Some((*place, waiting));
+        };
+        let place = shares.next()?;
         self.waiting.get(&place).map(|waiting| (place, waiting))
     }
 }

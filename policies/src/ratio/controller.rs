@@ -200,9 +200,6 @@ impl Controller {
         let running = Running::of(&streams);
         let answer_seconds = running.output_tokens * self.itl_seconds;
         let decode = &self.model.decode;
-        let arrivals = streams.iter().map(|stream| {
-            stream.requests_per_second * decode.arrival_seconds(stream.prompt_tokens as u64)
-        });
         Mix {
             requests_per_second: streams
                 .iter()
@@ -211,32 +208,41 @@ impl Controller {
             answer_seconds,
             empty_step: decode.step_seconds(0, 0) / self.itl_seconds,
             full_step: self.full_step(&running),
-            arrivals: arrivals.sum(),
             need: Need::of(&self.model, self.itl_seconds, streams.iter().copied()),
         }
     }
 
     /// A step with as many sequences as a decode worker runs at most, as a share of the target.
     fn full_step(&self, running: &Running) -> f64 {
+        let most = self.most_running(running.kv_tokens);
+        let kv_tokens = f64::from(most) * running.kv_tokens;
+        self.model.decode.step_seconds(most, kv_tokens as u64) / self.itl_seconds
+    }
+
+    /// Sequences of `mean_kv` tokens that a decode worker runs at most. Those that wait in the router are let in as the
+    /// target allows.
+    fn most_running(&self, mean_kv: f64) -> u32 {
         let decode = &self.model.decode;
-        let by_memory = decode.kv_pool_tokens as f64 / running.kv_tokens.max(1.0);
-        let most = f64::from(decode.max_running).min(by_memory);
-        let step = decode.step_seconds(most as u32, (most * running.kv_tokens) as u64);
-        step / self.itl_seconds
+        let within = if self.settings.wait_for_decode {
+            self.itl_seconds
+        } else {
+            f64::INFINITY
+        };
+        decode.max_batch_within(within, mean_kv).max(1)
     }
 
     /// Workers' worth of places on decode workers that others hold than those of `mix`.
     fn held(&self, seen: &Observation, mix: Mix) -> f64 {
-        let most = f64::from(self.model.decode.max_running.max(1));
-        let sequences = seen.loads.iter().map(|load| load.running + load.waiting);
-        let of_mix = mix.places(seen.split);
-        (f64::from(sequences.sum::<u32>()) / most - of_mix).max(0.0)
+        let (sequences, kv_tokens) = sequences(seen);
+        let most = self.most_running(kv_tokens / sequences.max(1.0));
+        (sequences / f64::from(most) - mix.places(seen.split)).max(0.0)
     }
 
     /// The move that pays, if any does.
     fn best_move(&self, now: Timestamp, seen: &Observation, mix: Mix) -> Option<Move> {
         let outlook = Outlook {
             now: mix,
+            lasted: now.since(self.regimes.since()).as_secs_f64(),
             remaining: self.regimes.remaining(now),
             other: self.regimes.previous(),
             lasting: self.regimes.mean_seconds(),
@@ -292,11 +298,7 @@ impl Controller {
             seen.queued_prompt_tokens
         };
         let prompts = prompts.sum::<u64>() + queued;
-        let (mut sequences, mut kv_tokens) = (0.0, 0.0);
-        for load in &seen.loads {
-            sequences += f64::from(load.running + load.waiting);
-            kv_tokens += load.kv_tokens as f64;
-        }
+        let (sequences, kv_tokens) = sequences(seen);
         let decode = &self.model.decode;
         let batch = decode.max_batch_within(self.itl_seconds, kv_tokens / sequences.max(1.0));
         let batch = f64::from(batch.max(1));
@@ -324,6 +326,18 @@ impl Controller {
             .map(|stream| stream.output_tokens)
             .fold(0.0, f64::max)
     }
+}
+
+/// What decode workers have in hand: how many, and their tokens of KV.
+fn sequences(seen: &Observation) -> (f64, f64) {
+    seen.loads
+        .iter()
+        .fold((0.0, 0.0), |(sequences, tokens), load| {
+            (
+                sequences + f64::from(load.running + load.waiting),
+                tokens + load.kv_tokens as f64,
+            )
+        })
 }
 
 /// What decode runs at a moment, in the mean of its sequences: those with long answers are there for longer.

@@ -62,7 +62,8 @@ impl Price {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outlook {
     pub(super) now: Mix,
-    /// Seconds that it lasts yet.
+    /// Seconds that it has lasted, and that it lasts yet.
+    pub(super) lasted: f64,
     pub(super) remaining: f64,
     pub(super) other: Option<Mix>,
     /// Seconds that a mix lasts.

@@ -38,6 +38,7 @@ pub(super) struct WorkerGauges {
     workers: IntGaugeVec,
     queue: IntGaugeVec,
     pending_prompt_tokens: IntGaugeVec,
+    places: IntGaugeVec,
     streams: IntGaugeVec,
     kv_tokens: IntGaugeVec,
     reading_age: GaugeVec,
@@ -102,6 +103,11 @@ impl WorkerGauges {
             pending_prompt_tokens: make.gauge(
                 "adaptive_router_worker_pending_prompt_tokens",
                 "Estimated prompt tokens of the requests that this router has in flight on the worker. On a prefill worker: the work before it",
+                &["worker"],
+            ),
+            places: make.gauge(
+                "adaptive_router_worker_places",
+                "With --wait-for-decode: requests that the decode worker may have in flight before others wait in the router. As many as it says it runs at a time, or fewer where its tokens would come further apart than --itl-slo-ms; no series where nothing bounds them",
                 &["worker"],
             ),
             streams: make.gauge(
@@ -200,6 +206,7 @@ impl WorkerGauges {
             &self.workers,
             &self.queue,
             &self.pending_prompt_tokens,
+            &self.places,
             &self.streams,
             &self.kv_tokens,
             &self.engine_running,
@@ -274,6 +281,12 @@ impl WorkerGauges {
             .set(i64::from(worker.in_flight()));
         show_quantiles(&self.worker_ttft, &[url], &worker.stats.ttft.latencies(now));
         show_quantiles(&self.worker_itl, &[url], &worker.stats.itl.latencies(now));
+        if member.role == Role::Decode
+            && worker.is_waited_for()
+            && let Some(places) = worker.places()
+        {
+            self.places.with_label_values(&[url]).set(whole(places));
+        }
         if let Some(report) = worker.report().as_deref() {
             self.show_report(url, role, report, now);
         }

@@ -15,8 +15,9 @@ use super::framing::Framing;
 /// Headers of an answer; SGLang sends five.
 const MOST_HEADERS: usize = 100;
 
-/// Bytes of an answer's head, those of interim answers before it included. Browsers and proxies take less.
-const LONGEST_HEAD: usize = 256 * 1024;
+/// Bytes of an answer's head, those of interim answers before it included. Proxies take less. It is read from its start with
+/// each piece of it that comes, so that this also bounds what one that comes byte by byte costs.
+const LONGEST_HEAD: usize = 64 * 1024;
 
 /// The head of a request with a body of `length` bytes.
 pub(in crate::upstream) fn write_request(

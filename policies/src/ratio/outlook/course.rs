@@ -19,13 +19,6 @@ pub(super) const FULL: f64 = 0.98;
 /// to 1.6 that made 0.06 to 0.04 of a role's work late besides.
 const OWED: f64 = 0.07;
 
-/// Workers whose full step is too slow make all late that they run. Late ones that wait take the places that are left: then
-/// they are full now and then from this load on, and by so much more all the time.
-const SLOW_WITH_LATE: f64 = 0.75;
-const SLOW_WITHIN: f64 = 0.16;
-/// From this load on chance makes some late, and those are enough to make it so.
-const SLOW_BY_CHANCE: f64 = 0.88;
-
 /// Where requests wait for decode, those that are taken while places come free have waited as long as they may: so many
 /// times as many are late as have no place.
 const RAMP: f64 = 2.0;
@@ -51,6 +44,8 @@ pub(super) struct Course<'a> {
     late_for: f64,
     /// Share of what passes now for which they are owed turns.
     owed: f64,
+    /// Seconds for which the mix has come.
+    lasted: f64,
 }
 
 impl<'a> Course<'a> {
@@ -64,6 +59,7 @@ impl<'a> Course<'a> {
             missed: 0.0,
             late_for: outlook.late_for,
             owed: 0.0,
+            lasted: outlook.lasted,
         }
     }
 
@@ -71,6 +67,7 @@ impl<'a> Course<'a> {
     pub(super) fn stretch(&mut self, mix: &Mix, target: Split, seconds: f64, reaction: f64) {
         self.go(mix, target, seconds, reaction);
         self.held = Held::by(mix, self.split);
+        self.lasted = 0.0;
     }
 
     fn go(&mut self, mix: &Mix, target: Split, seconds: f64, reaction: f64) {
@@ -138,6 +135,7 @@ impl<'a> Course<'a> {
         self.grow_late(mix, split, seconds);
         let decode = self.decode_missed(mix, split, seconds);
         let prefill = self.prefill_missed(mix, split, seconds);
+        self.lasted += seconds;
         self.missed += mix.requests_per_second * seconds * prefill.max(decode);
         seconds
     }
@@ -194,34 +192,29 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// The share of those that come that get no place on a decode worker in time, or are slow there: what doesn't fit, and
-    /// what has to wait until answers of the mix before have ended.
+    /// The share of those that come that get no place on a decode worker in time: what doesn't fit, and what has to wait until answers of the mix before have ended.
     fn without_place(&mut self, mix: &Mix, split: Split, seconds: f64) -> f64 {
         let too_much = self.too_much(mix.need.utilisation(split).decode);
-        let step = seconds / f64::from(SAMPLES);
-        let at = |sample: u32| {
-            let held = self.held.after(step * (f64::from(sample) + 0.5), split);
-            let free = (f64::from(split.decode) - held).max(0.0);
+        let workers = f64::from(split.decode);
+        let late = |seconds: f64| {
+            let held = self.held.after(seconds, split);
+            let taken = mix.taken_after(self.lasted + seconds);
+            if taken + held < FULL * workers {
+                return 0.0;
+            }
+            let free = (workers - held).max(0.0);
             let meanwhile = RAMP * (1.0 - free * FULL / mix.need.decode - too_much).max(0.0);
-            let missed = (too_much + meanwhile).min(1.0);
-            missed.max(self.slowed(mix, split, free))
+            (too_much + meanwhile).min(1.0)
         };
-        let missed = (0..SAMPLES).map(at).sum::<f64>() / f64::from(SAMPLES);
+        // Closer together at first, where things change.
+        let until = |sample: u32| seconds * (f64::from(sample) / f64::from(SAMPLES)).powi(2);
+        let missed = (0..SAMPLES).map(|sample| {
+            let (from, to) = (until(sample), until(sample + 1));
+            late(f64::midpoint(from, to)) * (to - from)
+        });
+        let missed = missed.sum::<f64>() / seconds.max(f64::MIN_POSITIVE);
         self.held = self.held.of_workers(self.held.after(seconds, split));
         missed
-    }
-
-    /// The share of the time for which all are slow that `free` workers' worth of places run.
-    fn slowed(&self, mix: &Mix, split: Split, free: f64) -> f64 {
-        if !mix.is_slow_when_full(split) {
-            return 0.0;
-        }
-        let load = mix.need.decode / free.max(f64::MIN_POSITIVE);
-        if self.late_for > 0.0 || load > SLOW_BY_CHANCE {
-            ((load - SLOW_WITH_LATE) / SLOW_WITHIN).clamp(0.0, 1.0)
-        } else {
-            0.0
-        }
     }
 }
 

@@ -9,10 +9,6 @@ use crate::ratio::need::Need;
 const SLOWING: f64 = 0.7;
 const ALL_SLOW: f64 = 1.04;
 
-/// A full decode worker's step may be this much longer than the target before all that it runs are counted late: a model is
-/// no better than that.
-const SLOWER: f64 = 1.04;
-
 /// Requests of one kind of time: what they need, and how many come.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(in crate::ratio) struct Mix {
@@ -24,8 +20,6 @@ pub(in crate::ratio) struct Mix {
     /// target between tokens.
     pub(in crate::ratio) empty_step: f64,
     pub(in crate::ratio) full_step: f64,
-    /// Decode workers' worth of time for which arrivals hold up the running sequences.
-    pub(in crate::ratio) arrivals: f64,
 }
 
 impl Mix {
@@ -33,13 +27,6 @@ impl Mix {
     pub(super) fn slowed(&self, split: Split) -> f64 {
         let load = self.need.utilisation(split).decode;
         ((load - SLOWING) / (ALL_SLOW - SLOWING)).clamp(0.0, 1.0)
-    }
-
-    /// Whether decode workers that run as many as they can are too slow for the time between tokens: the fewer they are, the
-    /// more arrivals each of them has.
-    pub(super) fn is_slow_when_full(&self, split: Split) -> bool {
-        let computing = 1.0 - self.arrivals / f64::from(split.decode);
-        self.full_step > SLOWER * computing
     }
 
     /// Workers' worth of places that it holds. They are fewer than the workers' worth of work: while few run, steps are
@@ -51,6 +38,13 @@ impl Mix {
         f64::from(split.decode) * share.min(1.0)
     }
 
+    /// Workers' worth of places that it holds once it has come for so long, where it finds as many as it needs: they fill up
+    /// one by one, until the first answers end.
+    pub(super) fn taken_after(&self, seconds: f64) -> f64 {
+        let part = seconds / self.answer_seconds.max(f64::MIN_POSITIVE);
+        self.need.decode * part.min(1.0)
+    }
+
     /// Moves a part of the way to another.
     pub(in crate::ratio) fn fade_to(&mut self, other: &Self, part: f64) {
         for (value, other) in [
@@ -60,7 +54,6 @@ impl Mix {
             (&mut self.answer_seconds, other.answer_seconds),
             (&mut self.empty_step, other.empty_step),
             (&mut self.full_step, other.full_step),
-            (&mut self.arrivals, other.arrivals),
         ] {
             *value += part * (other - *value);
         }
@@ -71,7 +64,7 @@ impl Mix {
 mod tests {
     use super::*;
 
-    fn mix(decode: f64, arrivals: f64) -> Mix {
+    fn mix(decode: f64) -> Mix {
         Mix {
             need: Need {
                 prefill: 1.0,
@@ -79,7 +72,6 @@ mod tests {
             },
             empty_step: 0.25,
             full_step: 1.0,
-            arrivals,
             ..Mix::default()
         }
     }
@@ -93,18 +85,8 @@ mod tests {
     fn a_worker_that_is_not_full_has_few_places_taken() {
         // Half of a full worker's tokens with steps of 0.4: a fifth of its places.
         for (decode, places) in [(0.0, 0.0), (1.0, 0.4), (2.0, 2.0), (5.0, 2.0)] {
-            let found = mix(decode, 0.0).places(TWO);
+            let found = mix(decode).places(TWO);
             assert!((found - places).abs() < 1e-9, "{decode}: {found}");
         }
-    }
-
-    #[test]
-    fn what_two_workers_take_in_slows_down_one() {
-        let one = Split {
-            prefill: 3,
-            decode: 1,
-        };
-        assert!(!mix(0.8, 0.07).is_slow_when_full(TWO));
-        assert!(mix(0.8, 0.07).is_slow_when_full(one));
     }
 }
