@@ -291,7 +291,7 @@ mod tests {
     fn the_standard_grid_is_whole() {
         let sizes = [
             (Part::Shifting, 2 * 3 * 3 * 3),
-            (Part::Loads, 2 * 8),
+            (Part::Loads, 2 * 7),
             (Part::Steady, 2 * 5 * 2),
             (Part::Varied, 2 * 4),
             (Part::Recorded, 2 * 4 * 3),

@@ -25,7 +25,7 @@ fn work() -> Workload {
         mix: Kind { prompt, output }.mix(),
     };
     let spec = WorkloadSpec::Phases {
-        mixes: vec![phase(2_048, 128, 40.0), phase(128, 2_048, 11.0)],
+        mixes: vec![phase(2_048, 128, 46.0), phase(128, 2_048, 13.0)],
         phase_s: 120.0,
         jitter: 0.0,
         duration_s: 360.0,
