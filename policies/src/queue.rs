@@ -426,15 +426,15 @@ impl<T> WaitQueue<T> {
         let Some(class) = self.class(among) else {
             return false;
         };
-        let first_of_many = class.by_arrival(FEW);
-        let many = first_of_many.is_some_and(|place| now.since(place.arrived) >= self.gives_way);
-        let share = if many {
-            FRESH_SHARE_OF_MANY
-        } else {
-            FRESH_SHARE
+        let Some((_, next)) = class.next() else {
+            return false;
         };
-        let next = class.next();
-        next.is_some_and(|(_, next)| self.passed_over >= share * u64::from(next.tokens))
+        let others_had = |share| self.passed_over >= share * u64::from(next.tokens);
+        let are_many = || {
+            let first_of_many = class.by_arrival(FEW);
+            first_of_many.is_some_and(|place| now.since(place.arrived) >= self.gives_way)
+        };
+        others_had(FRESH_SHARE_OF_MANY) || others_had(FRESH_SHARE) && !are_many()
     }
 }
 
