@@ -156,6 +156,19 @@ mod tests {
         // 40 · 0.97 · 25 / 30.
         assert_eq!(worker.places(), Some(32));
         assert!(!worker.has_place(Claim::Fresh));
+        // Its own word counts more than what streams seem to say: 100 tokens in steps of 10 ms, twice.
+        for second in [2.0, 3.0, 4.0] {
+            let (tokens, micros) = (100.0 * second, 1e6 * second);
+            worker.record_report(Some(LoadReport {
+                at: Timestamp::from_micros((second * 1e6) as u64),
+                most_running: NonZeroU64::new(4_096),
+                decode_moments: vec![2.5 * second, tokens, 0.0, 0.0, micros, tokens],
+                ..LoadReport::default()
+            }));
+            give(5_000, 300);
+        }
+        let places = worker.places().unwrap();
+        assert!((33..64).contains(&places), "it rises again: {places}");
         drop(tickets);
         assert!(worker.has_place(Claim::Fresh));
         registry

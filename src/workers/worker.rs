@@ -245,7 +245,7 @@ impl Worker {
     pub fn gave(&self, now: Timestamp, tokens: u32, gap: Duration) {
         self.stats.itl.record(now, gap, tokens);
         if let Some(pace) = &self.pace {
-            pace.gave(now, tokens, gap, self.in_flight());
+            pace.streamed(now, tokens, gap, self.in_flight());
         }
     }
 
@@ -347,6 +347,9 @@ impl Worker {
     pub fn record_report(&self, report: Option<LoadReport>) {
         self.reports.store(report.is_some(), Ordering::Relaxed);
         if let Some(report) = report {
+            if let Some(pace) = &self.pace {
+                pace.reported(report.at, &report.decode_moments, self.in_flight());
+            }
             self.report.store(Some(Arc::new(report)));
         }
     }

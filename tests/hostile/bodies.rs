@@ -44,6 +44,24 @@ async fn a_body_that_turns_out_too_long_is_refused_there_and_held_no_longer() {
 }
 
 #[tokio::test]
+async fn what_a_body_grows_to_in_the_router_counts_as_its_memory() {
+    let rig = Rig::simulated(&["--max-request-memory=300000"]).await;
+    let text = "x".repeat(10_000);
+    let with_samples = |samples: u32| {
+        let body = format!(
+            r#"{{"text":"{text}","sampling_params":{{"max_new_tokens":1,"n":{samples}}}}}"#
+        );
+        [&generate(&body, "")[..], LAST].concat()
+    };
+    // A prompt for each sample.
+    let refused = rig.told(&with_samples(64)).await;
+    assert_eq!(refused[0].status, 503);
+    assert_eq!(refused[0].header("x-smg-error-code"), Some("memory_full"));
+    assert_eq!(rig.told(&with_samples(4)).await[0].status, 200);
+    rig.is_empty_in_the_end().await;
+}
+
+#[tokio::test]
 async fn over_the_memory_for_bodies_a_request_is_refused_unread_and_let_in_when_there_is_room() {
     let rig = Rig::simulated(&["--max-request-memory=300000"]).await;
     let text = "x".repeat(200_000);

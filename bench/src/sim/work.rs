@@ -145,22 +145,20 @@ impl World<'_> {
         let now = self.now;
         for last_token in &step.newcomers {
             let gap = now.since(*last_token);
-            self.gave(position, gap, 1);
+            self.record_itl(gap, 1);
         }
+        let worker = &mut self.workers[position];
+        let (took, running) = (worker.step, step.others + step.newcomers.len());
+        worker
+            .pace
+            .gave(now, running as u32, took, worker.in_flight);
         if step.others > 0 {
-            let took = self.workers[position].step;
-            self.gave(position, took, step.others as u32);
+            self.record_itl(took, step.others as u64);
         }
         for request in step.ended {
             self.end(request, End::Completed);
         }
         self.touched.push(position);
-    }
-
-    fn gave(&mut self, position: usize, gap: Duration, tokens: u32) {
-        let (now, worker) = (self.now, &mut self.workers[position]);
-        worker.pace.gave(now, tokens, gap, worker.in_flight);
-        self.record_itl(gap, u64::from(tokens));
     }
 
     pub(super) fn record_itl(&mut self, gap: Duration, tokens: u64) {

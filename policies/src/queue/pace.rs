@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Between two looks.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks, where reports come once a second.
+const INTERVAL: Duration = Duration::from_millis(900);
+
+/// The part of what was seen that is left after a look: a worker that was held up for half a second is not a slow one.
+const MEMORY: f64 = 0.5;
 
 /// Fewer tokens than these say nothing.
-const LEAST_TOKENS: u32 = 32;
+const LEAST_TOKENS: f64 = 32.0;
 
 /// A longer gap is one of the client's, which has not read: so many targets are the most that one counts for.
-const LONGEST_GAP: u32 = 10;
+const LONGEST_GAP: u32 = 4;
 
-/// The part of the target that is aimed at: the mean of a second is not that of a request.
+/// The part of the target that is aimed at: the mean of some seconds is not that of a request.
 const AIM: f64 = 0.97;
 
 /// By how much it may rise from look to look: those that came since are not in the tokens yet.
@@ -31,17 +34,26 @@ const FALL: f64 = 0.5;
 const BINDING: f64 = 0.9;
 
 /// A worker that is too slow with so few can't keep the target at all. Then it had better be full.
-const FEWEST: u32 = 8;
+const FEWEST: f64 = 8.0;
 
 /// What a decode worker may have, by the tokens that it gives.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     target: Duration,
-    /// When it was last looked at, and what was given since.
     looked: Option<Timestamp>,
-    tokens: u32,
-    between: Duration,
+    lately: Given,
     bound: Bound,
+}
+
+/// Tokens that were given, those of long ago by the part that is remembered.
+#[derive(Debug, Clone, Copy, Default)]
+struct Given {
+    tokens: f64,
+    /// Seconds between each and the one before it, added up.
+    between: f64,
+    /// Requests that the worker had when it gave each, added up: what it had while its tokens were as far apart as they
+    /// were.
+    in_flight: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,8 +71,11 @@ impl Pace {
         Self {
             target,
             looked: None,
-            tokens: 0,
-            between: Duration::ZERO,
+            lately: Given {
+                tokens: 0.0,
+                between: 0.0,
+                in_flight: 0.0,
+            },
             bound: Bound::None,
         }
     }
@@ -75,30 +90,37 @@ impl Pace {
 
     /// The worker, which has `in_flight` requests, has given `tokens` tokens, each `gap` after the one before it.
     pub fn gave(&mut self, now: Timestamp, tokens: u32, gap: Duration, in_flight: u32) {
-        self.tokens = self.tokens.saturating_add(tokens);
-        let gap = gap.min(self.target * LONGEST_GAP);
-        self.between = self.between.saturating_add(gap.saturating_mul(tokens));
+        let (tokens, gap) = (f64::from(tokens), gap.min(self.target * LONGEST_GAP));
+        self.lately.tokens += tokens;
+        self.lately.between += tokens * gap.as_secs_f64();
+        self.lately.in_flight += tokens * f64::from(in_flight);
         let looked = *self.looked.get_or_insert(now);
-        if now.since(looked) < INTERVAL || self.tokens < LEAST_TOKENS {
+        if now.since(looked) < INTERVAL || self.lately.tokens < LEAST_TOKENS {
             return;
         }
-        let between = self.between / self.tokens;
-        self.bound = self.next(between, f64::from(in_flight));
-        (self.looked, self.tokens, self.between) = (Some(now), 0, Duration::ZERO);
+        let between = self.lately.between / self.lately.tokens;
+        let in_flight = self.lately.in_flight / self.lately.tokens;
+        self.bound = self.next(between / self.target.as_secs_f64(), in_flight);
+        self.looked = Some(now);
+        let Given {
+            tokens,
+            between,
+            in_flight,
+        } = &mut self.lately;
+        for sum in [tokens, between, in_flight] {
+            *sum *= MEMORY;
+        }
     }
 
-    /// The bound for a worker with `in_flight` requests and tokens `between` apart.
-    fn next(&self, between: Duration, in_flight: f64) -> Bound {
-        let fewest = f64::from(FEWEST);
-        // As a share of the target.
-        let between = between.as_secs_f64() / self.target.as_secs_f64();
+    /// The bound for a worker with `in_flight` requests and tokens `between` apart, as a share of the target.
+    fn next(&self, between: f64, in_flight: f64) -> Bound {
         let within = in_flight * AIM / between.max(f64::MIN_POSITIVE);
         match self.bound {
             Bound::OutOfReach if between > AIM => Bound::OutOfReach,
             Bound::None | Bound::OutOfReach if between <= AIM => Bound::None,
-            _ if between > 1.0 && in_flight <= fewest => Bound::OutOfReach,
+            _ if between > 1.0 && in_flight < FEWEST + 1.0 => Bound::OutOfReach,
             Bound::Most(most) if between <= AIM => Bound::Most(if in_flight >= BINDING * most {
-                within.min(most * RISE).max(fewest)
+                within.min(most * RISE).max(FEWEST)
             } else {
                 most.max(within)
             }),
@@ -107,7 +129,7 @@ impl Pace {
                     Bound::Most(most) => most,
                     Bound::None | Bound::OutOfReach => f64::INFINITY,
                 };
-                Bound::Most(most.min(within.max(FALL * in_flight)).max(fewest))
+                Bound::Most(most.min(within.max(FALL * in_flight)).max(FEWEST))
             }
         }
     }
@@ -140,10 +162,10 @@ mod tests {
     fn a_worker_that_would_slow_down_has_as_many_as_keep_the_target() {
         // (24.25 - 10) / 0.05 = 285, whatever is offered.
         for offered in [300, 1_000, 5_000] {
-            let has = settles(10.0, 0.05, offered, 30);
-            let settled = &has[15..];
+            let has = settles(10.0, 0.05, offered, 60);
+            let settled = &has[30..];
             assert!(
-                settled.iter().all(|has| (278..=286).contains(has)),
+                settled.iter().all(|has| (278..=290).contains(has)),
                 "{offered}: {has:?}"
             );
         }
@@ -155,13 +177,13 @@ mod tests {
 
     #[test]
     fn a_target_out_of_reach_bounds_nobody() {
-        let has = settles(30.0, 0.05, 256, 30);
+        let has = settles(30.0, 0.05, 256, 60);
         assert_eq!(has.last(), Some(&256), "{has:?}");
         // And is taken up again once it is kept.
         let mut pace = Pace::new(TARGET);
         pace.bound = Bound::OutOfReach;
-        assert_eq!(pace.next(TARGET * 2, 256.0), Bound::OutOfReach);
-        assert_eq!(pace.next(TARGET / 2, 256.0), Bound::None);
+        assert_eq!(pace.next(2.0, 256.0), Bound::OutOfReach);
+        assert_eq!(pace.next(0.5, 256.0), Bound::None);
     }
 
     #[test]
@@ -176,11 +198,11 @@ mod tests {
             };
             assert!((found - most).abs() < 1e-6, "{found} {most}");
         };
-        near(bound(100.0).next(TARGET / 2, 100.0), 110.0);
-        near(bound(100.0).next(TARGET / 2, 60.0), 60.0 * 0.97 * 2.0);
-        near(bound(100.0).next(TARGET / 2, 20.0), 100.0);
-        near(bound(100.0).next(TARGET * 100, 100.0), 50.0);
-        near(bound(10.0).next(TARGET * 100, 10.0), 8.0);
+        near(bound(100.0).next(0.5, 100.0), 110.0);
+        near(bound(100.0).next(0.5, 60.0), 60.0 * 0.97 * 2.0);
+        near(bound(100.0).next(0.5, 20.0), 100.0);
+        near(bound(100.0).next(100.0, 100.0), 50.0);
+        near(bound(10.0).next(100.0, 10.0), 8.0);
     }
 
     #[test]
