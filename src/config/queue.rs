@@ -71,7 +71,8 @@ pub(super) struct QueueFlags {
 
     /// With a bound of --prefill-queue-tokens: requests wait in the router also while every decode worker has as many in
     /// flight as it says it runs at a time (its --max-running-requests), or as keep its tokens within --itl-slo-ms, and not
-    /// in decode workers in the order of arrival. Late ones leave a third of the places to others [default: false] (true with --policy ratio-controller)
+    /// in decode workers in the order of arrival. Late ones leave a third of the places to others [default: false] (true
+    /// with --policy ratio-controller)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     wait_for_decode: Option<bool>,
 

@@ -75,9 +75,9 @@ impl DecodePace {
             return;
         };
         let (tokens, micros) = (steps.tokens - before.tokens, steps.micros - before.micros);
-        // Fewer are those of a worker that was started anew.
-        if tokens >= 1.0 && micros > 0.0 {
-            let gap = Duration::from_secs_f64(micros / tokens / 1e6);
+        // Fewer are those of a worker that was started anew, and nothing that a worker says is a reason to panic.
+        let gap = Duration::try_from_secs_f64(micros / tokens / 1e6);
+        if let (true, Ok(gap)) = (tokens >= 1.0, gap) {
             state.pace.gave(now, tokens as u32, gap, in_flight);
             self.publish(&state);
         }

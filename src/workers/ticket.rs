@@ -169,6 +169,13 @@ mod tests {
         }
         let places = worker.places().unwrap();
         assert!((33..64).contains(&places), "it rises again: {places}");
+        for nonsense in [f64::MAX, -1.0, f64::NAN] {
+            worker.record_report(Some(LoadReport {
+                most_running: NonZeroU64::new(4_096),
+                decode_moments: vec![nonsense; 6],
+                ..LoadReport::default()
+            }));
+        }
         drop(tickets);
         assert!(worker.has_place(Claim::Fresh));
         registry

@@ -192,7 +192,8 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// The share of those that come that get no place on a decode worker in time: what doesn't fit, and what has to wait until answers of the mix before have ended.
+    /// The share of those that come that get no place on a decode worker in time: what doesn't fit, and what has to wait
+    /// until answers of the mix before have ended.
     fn without_place(&mut self, mix: &Mix, split: Split, seconds: f64) -> f64 {
         let too_much = self.too_much(mix.need.utilisation(split).decode);
         let workers = f64::from(split.decode);
