@@ -359,29 +359,30 @@ fn the_same_seed_gives_the_same_run() {
     assert_ne!(one.requests, another.requests);
 }
 
+/// What fresh-first attains, where requests wait for decode in the router or not.
+fn attained(setup: &Setup, workload: &Workload, decode_places: bool) -> f64 {
+    let dispatch = Dispatch::WhenThereIsRoom {
+        order: QueueOrder::FreshFirst,
+        pending_tokens: 16_384,
+        decode_places,
+    };
+    let setup = Setup {
+        dispatch,
+        ..setup.clone()
+    };
+    run(&setup, workload).attainment(&setup.slo)
+}
+
 #[test]
 fn where_decode_is_short_fresh_requests_are_in_time_only_if_all_wait_in_the_router() {
     // Answers of 400 tokens for 1.2 times as many requests as 16 places on one decode worker serve.
     let mut setup = study(3, 1);
     setup.model.decode.max_running = 16;
     let step = setup.model.decode.step_seconds(16, 16 * 300);
-    let gap = 400.0 * step / 16.0 / 1.2;
-    let arrivals = (0..2_000).map(|number| {
-        let at = Timestamp::from_micros((f64::from(number) * gap * 1e6) as u64);
-        (at, job(100, 400))
-    });
-    let workload = Workload::Open {
-        arrivals: arrivals.collect(),
-    };
-    let mut attained = |decode_places| {
-        setup.dispatch = Dispatch::WhenThereIsRoom {
-            order: QueueOrder::FreshFirst,
-            pending_tokens: 16_384,
-            decode_places,
-        };
-        run(&setup, &workload).attainment(&setup.slo)
-    };
-    let (waiting_at_decode, waiting_in_the_router) = (attained(false), attained(true));
+    let gap = Duration::from_secs_f64(400.0 * step / 16.0 / 1.2);
+    let workload = paced(job(100, 400), 2_000, gap);
+    let [waiting_at_decode, waiting_in_the_router] =
+        [false, true].map(|waiting| attained(&setup, &workload, waiting));
     assert!(waiting_at_decode < 0.1, "{waiting_at_decode}");
     assert!(waiting_in_the_router > 0.7, "{waiting_in_the_router}");
 }
@@ -392,23 +393,9 @@ fn a_decode_worker_that_may_run_thousands_keeps_the_target_where_requests_wait_f
     let mut setup = study(3, 1);
     setup.model.decode.max_running = 4_096;
     let fits = setup.model.decode.capacity(0.025, 100, 400);
-    let gap = 1.0 / (1.2 * fits);
-    let arrivals = (0..6_000).map(|number| {
-        let at = Timestamp::from_micros((f64::from(number) * gap * 1e6) as u64);
-        (at, job(100, 400))
-    });
-    let workload = Workload::Open {
-        arrivals: arrivals.collect(),
-    };
-    let mut attained = |decode_places| {
-        setup.dispatch = Dispatch::WhenThereIsRoom {
-            order: QueueOrder::FreshFirst,
-            pending_tokens: 16_384,
-            decode_places,
-        };
-        run(&setup, &workload).attainment(&setup.slo)
-    };
-    let (at_once, waiting) = (attained(false), attained(true));
+    let gap = Duration::from_secs_f64(1.0 / (1.2 * fits));
+    let workload = paced(job(100, 400), 6_000, gap);
+    let [at_once, waiting] = [false, true].map(|waiting| attained(&setup, &workload, waiting));
     assert!(at_once < 0.3, "{at_once}");
     assert!(waiting > 0.75, "{waiting}");
 }

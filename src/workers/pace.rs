@@ -4,7 +4,7 @@
 //! steps shows it by its streams, of which each event is taken for a token where it doesn't say how many it holds
 //! (`--stream-interval` over 1 then looks slower than it is).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,6 +15,8 @@ use policies::time::Timestamp;
 pub(super) struct DecodePace {
     target: Duration,
     state: Mutex<State>,
+    /// Whether the worker reports its steps: then no token of a stream waits for the lock.
+    reports: AtomicBool,
     /// What the bound is; 0 where there is none.
     most: AtomicU64,
 }
@@ -53,23 +55,31 @@ impl DecodePace {
                 pace: Pace::new(target),
                 steps: None,
             }),
+            reports: AtomicBool::new(false),
             most: AtomicU64::new(0),
         }
     }
 
     /// A stream had `tokens` tokens, each `gap` after the one before it.
     pub(super) fn streamed(&self, now: Timestamp, tokens: u32, gap: Duration, in_flight: u32) {
-        let mut state = self.state.lock();
-        if state.steps.is_none() {
+        if !self.reports.load(Ordering::Relaxed) {
+            let mut state = self.state.lock();
             state.pace.gave(now, tokens, gap, in_flight);
             self.publish(&state);
         }
+    }
+
+    /// It has not reported when it was asked: until it does again its streams have to tell.
+    pub(super) fn unreported(&self) {
+        self.state.lock().steps = None;
+        self.reports.store(false, Ordering::Relaxed);
     }
 
     /// The worker has reported at `now`, with its `decode_moments`.
     pub(super) fn reported(&self, now: Timestamp, moments: &[f64], in_flight: u32) {
         let mut state = self.state.lock();
         let steps = Steps::of(moments);
+        self.reports.store(steps.is_some(), Ordering::Relaxed);
         let before = std::mem::replace(&mut state.steps, steps);
         let (Some(before), Some(steps)) = (before, steps) else {
             return;
@@ -93,6 +103,7 @@ impl DecodePace {
         let mut state = self.state.lock();
         state.pace = Pace::new(self.target);
         state.steps = None;
+        self.reports.store(false, Ordering::Relaxed);
         self.publish(&state);
     }
 

@@ -169,6 +169,12 @@ mod tests {
         }
         let places = worker.places().unwrap();
         assert!((33..64).contains(&places), "it rises again: {places}");
+        // Where it no longer reports its streams tell again.
+        worker.record_report(None);
+        for second in 5..9 {
+            give(second * 1_000, 300);
+        }
+        assert_eq!(worker.places(), Some(20), "half of what it has");
         for nonsense in [f64::MAX, -1.0, f64::NAN] {
             worker.record_report(Some(LoadReport {
                 most_running: NonZeroU64::new(4_096),

@@ -351,6 +351,8 @@ impl Worker {
                 pace.reported(report.at, &report.decode_moments, self.in_flight());
             }
             self.report.store(Some(Arc::new(report)));
+        } else if let Some(pace) = &self.pace {
+            pace.unreported();
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A worker that runs more sequences gives each of them its tokens further apart: one that may run thousands doesn't fill
 //! up, it slows down. What it may have follows from what it gives. A step takes `a + c·n` for `n` sequences, so while their
 //! tokens are `m` apart, `n·target / m` is no more than what the target allows if `m` is within it, and nearer to that than
-//! `n` if it isn't. That needs no model of the worker, and no other of its requests to be known: looks lead there.
+//! `n` if it isn't: look by look that leads to what it can have. It needs no model of the worker, and other routers' requests
+//! on it need not be known.
 
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub struct Pace {
 }
 
 /// Tokens that were given, those of long ago by the part that is remembered.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Given {
     tokens: f64,
     /// Seconds between each and the one before it, added up.
