@@ -53,6 +53,11 @@ class Browser:
     def open(self, url):
         self.driver.get(url)
 
+    def leave(self):
+        """Closes the page's feed while its server still answers: a page that sees it end reports that to the console."""
+        self.open("about:blank")
+        self.console()
+
     def run(self, script):
         return self.driver.execute_script(script)
 

@@ -236,7 +236,6 @@ def check_key(browser, mock):
     browser.press("secret" + Keys.ENTER)
     eventually("the right key is taken", lambda: connection(browser) == "live")
     check("the key form is gone", not browser.run("return key.checkVisibility()"))
-    browser.console()
 
 
 def check_motion(browser):
@@ -271,8 +270,8 @@ def main(screenshots):
             check_empty(browser, mock)
             check("nothing was written to the console", not (said := browser.console()), said)
             check_key(browser, mock)
+            browser.leave()
         with Mock(page, headers, fleet(24, 40)) as mock:
-            browser.run("sessionStorage.clear()")
             browser.open(mock.url)
             check_many(browser, mock)
             check("nothing was written to the console", not (said := browser.console()), said)
