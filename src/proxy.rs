@@ -5,6 +5,7 @@ mod admission;
 mod attempt;
 mod binding;
 mod bootstrap;
+mod chunk;
 mod continuation;
 mod endpoint;
 mod error;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// What to do.
@@ -29,6 +29,8 @@ pub struct Plan {
     /// Requests between two readings.
     pub part: u64,
     pub concurrency: u32,
+    /// Parts begin evenly over so long a time, or as soon as the one before has ended.
+    pub spread: Duration,
     pub seed: u64,
 }
 
@@ -102,6 +104,10 @@ pub async fn run(plan: &Plan, seen: impl Fn(&Reading)) -> Result<Soaked, SoakErr
     let began = Instant::now();
     let mut sent = 0;
     loop {
+        let begins = plan
+            .spread
+            .mul_f64(sent as f64 / plan.requests.max(1) as f64);
+        tokio::time::sleep_until((began + begins).into()).await;
         let memory = router.memory().map_err(SoakError::Memory)?;
         let reading = Reading {
             requests: sent,

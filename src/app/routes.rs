@@ -1,19 +1,21 @@
 //! Every route, and what every request passes on its way to one.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::{Router, middleware};
+use futures_util::FutureExt as _;
 use http::header::{CONNECTION, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::admin::{self, AdminState};
-use crate::error::ERROR_CODE;
+use crate::error::{ERROR_CODE, error_response};
 use crate::live::{self, Live};
 use crate::proxy::{self, Proxy};
 use crate::ui;
@@ -30,7 +32,6 @@ pub(super) fn main_port(proxy: &Arc<Proxy>, admin: AdminState, live: Live) -> Ro
         .merge(live::routes(live))
         .fallback(proxy::not_found)
         .layer(middleware::from_fn_with_state(Arc::clone(proxy), count))
-        .layer(CatchPanicLayer::new())
         .layer(cors(&config.server.cors_allowed_origins))
 }
 
@@ -44,7 +45,7 @@ async fn count(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) ->
     let http = &proxy.telemetry.metrics.http;
     http.received(method, path);
     let chunked = request.headers().contains_key(TRANSFER_ENCODING);
-    let mut response = next.run(request).await;
+    let mut response = without_panic(next.run(request)).await;
     comes_back(&mut response);
     if chunked {
         // There may have been a length, too, by which somebody before this router takes the rest for a request of another
@@ -57,6 +58,27 @@ async fn count(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) ->
     let status = response.status();
     http.responded(method, path, status.as_str(), code, received.elapsed());
     response
+}
+
+/// An answer also where the handler panics, so that the other requests go on. tower-http's layer for it boxes every
+/// answer's body twice, which each token of a stream then passes.
+async fn without_panic(answering: impl Future<Output = Response>) -> Response {
+    let answered = AssertUnwindSafe(answering).catch_unwind().await;
+    answered.unwrap_or_else(|panic| panicked(&*panic))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Response {
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(
+        panic = said.unwrap_or("of an unknown kind"),
+        "a request's handler panicked"
+    );
+    error_response(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "the router failed at this request; its log says more",
+    )
 }
 
 /// Whoever is told that there is no room now is told when to come back, also where a worker said so without that.
@@ -111,4 +133,22 @@ fn cors(origins: &[String]) -> CorsLayer {
     layer.allow_origin(AllowOrigin::list(
         origins.iter().filter_map(|origin| origin.parse().ok()),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_without_what_it_said() {
+        let answering = async {
+            tokio::task::yield_now().await;
+            panic!("a secret");
+        };
+        let response = without_panic(answering).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[ERROR_CODE], "internal_error");
+        let body = axum::body::to_bytes(response.into_body(), 1000).await;
+        assert!(!body.unwrap().escape_ascii().to_string().contains("secret"));
+    }
 }

@@ -6,14 +6,19 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::chunk::{self, Model};
 use super::continuation::Said;
+use super::endpoint::Endpoint;
 use super::logprobs::PromptLogprobs;
 use super::meter::StreamMeter;
 use super::sse::{self, EventScanner, StreamError};
 
 /// What a stream of events needs beyond bytes.
 pub(super) struct Events {
+    endpoint: Endpoint,
     scanner: EventScanner,
+    /// The last event, where others can be known by it.
+    model: Model,
     /// Pieces of an event that has not ended, up to [`sse::LONGEST_EVENT`] bytes: a worker that never ends its event
     /// fills no memory.
     pub(super) held: Vec<Bytes>,
@@ -33,12 +38,18 @@ pub(super) struct Events {
 
 impl Events {
     /// Events that are changed have to be seen whole, however long, up to `longest_merged` bytes.
-    pub(super) fn new(merge: Option<PromptLogprobs>, longest_merged: usize) -> Self {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        merge: Option<PromptLogprobs>,
+        longest_merged: usize,
+    ) -> Self {
         Self {
+            endpoint,
             scanner: match merge {
                 Some(_) => EventScanner::up_to(longest_merged),
                 None => EventScanner::default(),
             },
+            model: Model::default(),
             held: Vec::new(),
             held_bytes: 0,
             merge,
@@ -53,6 +64,7 @@ impl Events {
     /// Another worker goes on with the stream: what the last one left half-written is nothing.
     pub(super) fn begin_anew(&mut self) {
         self.scanner = EventScanner::default();
+        self.model = Model::default();
         self.held.clear();
         self.held_bytes = 0;
     }
@@ -88,7 +100,9 @@ impl Events {
         now: Instant,
     ) -> Option<StreamError> {
         let Self {
+            endpoint,
             scanner,
+            model,
             merge,
             meter,
             said,
@@ -102,6 +116,15 @@ impl Events {
         let mut good = 0;
         let mut ended = scanner.feed_with_ends(&piece, |event, end| {
             if broke.is_some() || *over {
+                return;
+            }
+            // Most chunks are the last one with another text: they are no error and no end, and bring a token.
+            if let (Some(brought), Some(meter)) = (model.brought(event), meter.as_mut()) {
+                good = end;
+                meter.another(now);
+                if let Some(said) = said {
+                    said.another(event, &brought);
+                }
                 return;
             }
             if !sse::is_event(event) {
@@ -118,16 +141,21 @@ impl Events {
             }
             good = end;
             *done |= sse::is_done(event);
+            let brought = chunk::brought(*endpoint, event);
             if let Some(said) = said {
-                said.event(event, &piece);
+                said.event(event, brought.as_ref());
             }
             if let Some(meter) = meter {
-                meter.event(event, now);
+                let counted = meter.event(event, brought.as_ref(), now);
+                model.take(event, brought.filter(|_| counted));
             }
             if let Some(merge) = merge {
                 queue.push_back(merge.merge_event(event));
             }
         });
+        if let Some(meter) = meter {
+            meter.read_ends(now);
+        }
         if merge.is_some() {
             return broke;
         }
@@ -167,11 +195,152 @@ fn is_the_workers(error: &StreamError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use crate::config::Config;
+    use policies::worker::Role;
+    use prometheus::{Histogram, IntCounter};
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::telemetry::{Buckets, Metrics, TokenCount};
+    use crate::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
+
+    /// Events of a stream of two sequences that is measured and can be continued, with its worker's times between tokens
+    /// and their number.
+    fn measured(endpoint: Endpoint) -> (Events, (Histogram, IntCounter)) {
+        let metrics = Metrics::new(&Buckets::default());
+        let registry = WorkerRegistry::new(Config::default().breaker, |_| {});
+        let url = WorkerUrl::parse("decode:30000").expect("a good URL");
+        let worker = registry.add(&WorkerSpec::new(url, Role::Decode));
+        let worker = worker.expect("registered once");
+        let clock = Clock::start();
+        let now = Instant::now();
+        let mut events = Events::new(endpoint, None, usize::MAX);
+        let recorded = metrics.workers.stream(&worker);
+        events.meter = Some(StreamMeter::new(&metrics, clock, worker, endpoint, 2, now));
+        events.said = Some(Said::new(endpoint));
+        (events, recorded)
+    }
+
+    /// All that is known of a stream, and what its client got.
+    type Known = (TokenCount, SaidSoFar, bool, Vec<u8>);
+    type SaidSoFar = (Vec<u8>, bool, Vec<u8>, Option<Vec<u8>>);
+
+    /// What is known of a stream that comes in pieces; `each_anew` forgets the model in front of every piece.
+    fn known(endpoint: Endpoint, pieces: &[Bytes], each_anew: bool) -> Known {
+        let (mut events, _) = measured(endpoint);
+        let (mut queue, now) = (VecDeque::new(), Instant::now());
+        for piece in pieces {
+            if each_anew {
+                events.model = Model::default();
+            }
+            if events.take(piece.clone(), &mut queue, now).is_some() {
+                break;
+            }
+        }
+        let output = events.meter.as_ref().expect("measured").output();
+        let said = events.said.as_ref().expect("kept");
+        let said = (
+            said.text().to_vec(),
+            said.is_more_than_text(),
+            said.first().to_vec(),
+            // A chunk that is known by its model is kept by it: the same but for its text.
+            (endpoint == Endpoint::Generate).then(|| said.last().to_vec()),
+        );
+        let sent = queue.iter().flatten().copied().collect();
+        (output, said, events.done, sent)
+    }
+
+    fn chunk() -> impl Strategy<Value = Bytes> {
+        let before = [
+            "0,\"delta\":{",
+            "1,\"delta\":{",
+            "0}],\"usage\":{\"completion_tokens\":7,",
+        ];
+        let name = [
+            "\"content\":",
+            "\"text\":",
+            "\"content\":null,\"reasoning_content\":",
+            "\"role\":",
+        ];
+        let string = [
+            "a",
+            "",
+            "\\\"",
+            "\\\\",
+            "\\",
+            "\"",
+            "abort",
+            "\",\"text\":\"b",
+            "\",\"content\":\"b",
+        ];
+        let behind = [
+            "}}]}",
+            ",\"x\":\"abort\"}}]}",
+            ":5}}]}",
+            ",\"choices\":[]}",
+            "}],\"usage\":{\"completion_tokens\":9}}",
+        ];
+        let parts = (
+            prop::sample::select(before.to_vec()),
+            prop::sample::select(name.to_vec()),
+            prop::sample::select(string.to_vec()),
+            prop::sample::select(behind.to_vec()),
+        );
+        let chunk = parts.prop_map(|(before, name, string, behind)| {
+            format!("data: {{\"choices\":[{{\"index\":{before}{name}\"{string}\"{behind}\n\n")
+        });
+        let other = [
+            "data: [DONE]\n\n",
+            ": ping\n\n",
+            "data: {\"error\":{\"code\":500}}\n\n",
+            "x\n\n",
+        ];
+        prop_oneof![
+            9 => chunk,
+            1 => prop::sample::select(other.to_vec()).prop_map(str::to_owned),
+        ]
+        .prop_map(Bytes::from)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_known_by_a_model_is_what_each_event_says(
+            chunks in prop::collection::vec(chunk(), 0..12),
+            times in prop::collection::vec(1usize..4, 12),
+        ) {
+            // Often the same again, as in a stream.
+            let repeated = chunks.iter().zip(times);
+            let pieces: Vec<_> = repeated
+                .flat_map(|(chunk, times)| std::iter::repeat_n(chunk.clone(), times))
+                .collect();
+            for endpoint in [Endpoint::Chat, Endpoint::Completions, Endpoint::Generate] {
+                let (with, without) = (known(endpoint, &pieces, false), known(endpoint, &pieces, true));
+                prop_assert_eq!(with, without);
+            }
+        }
+    }
+
+    #[test]
+    fn times_of_tokens_that_came_with_one_read_are_all_recorded() {
+        let (mut events, (itl, tokens)) = measured(Endpoint::Chat);
+        let chunk = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+        let start = Instant::now();
+        for (read, chunks) in [1, 3, 20].into_iter().enumerate() {
+            let now = start + Duration::from_millis(30) * read as u32;
+            let piece = Bytes::from(chunk.repeat(chunks));
+            events.take(piece, &mut VecDeque::new(), now);
+        }
+        assert_eq!(tokens.get(), 24);
+        assert_eq!(itl.get_sample_count(), 23);
+        assert!((itl.get_sample_sum() - 0.06).abs() < 1e-9);
+    }
 
     #[test]
     fn an_event_that_never_ends_is_passed_on_and_fills_no_memory() {
-        let mut events = Events::new(None, usize::MAX);
+        let mut events = Events::new(Endpoint::Chat, None, usize::MAX);
         let mut queue = VecDeque::new();
         let piece = Bytes::from(vec![b'x'; 1024 * 1024]);
         for _ in 0..40 {
@@ -186,7 +355,7 @@ mod tests {
     fn behind_an_error_nothing_follows_and_what_is_no_event_is_not_passed_on() {
         let error = b"data: {\"error\":{\"message\":\"m\",\"code\":500}}\n\n";
         for cut in 0..error.len() {
-            let mut events = Events::new(None, usize::MAX);
+            let mut events = Events::new(Endpoint::Chat, None, usize::MAX);
             let mut queue = VecDeque::new();
             let stream = [&b"data: a\n\n"[..], error, b"data: [DONE]\n\n"].concat();
             let (first, second) = stream.split_at(9 + cut);
@@ -197,7 +366,7 @@ mod tests {
             assert!(events.failed);
             assert_eq!(queue.iter().flatten().count(), stream.len() - 14, "{cut}");
         }
-        let mut events = Events::new(None, usize::MAX);
+        let mut events = Events::new(Endpoint::Chat, None, usize::MAX);
         let mut queue = VecDeque::new();
         let stream = Bytes::from_static(b"data: a\n\n\xff garbage\n\ndata: b\n\n");
         assert_eq!(
@@ -209,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_half_written_event_is_held_until_it_is_whole() {
-        let mut events = Events::new(None, usize::MAX);
+        let mut events = Events::new(Endpoint::Chat, None, usize::MAX);
         let mut queue = VecDeque::new();
         let now = Instant::now();
         events.take(Bytes::from_static(b"data: a\n\ndata: b"), &mut queue, now);

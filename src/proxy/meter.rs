@@ -9,6 +9,7 @@ use prometheus::{Histogram, IntCounter};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::chunk::Brought;
 use super::endpoint::Endpoint;
 use super::tokens::{Arrival, Prompt, TokenCounter};
 use crate::clock::Clock;
@@ -19,6 +20,10 @@ use crate::workers::Worker;
 /// nonsense.
 const MOST_TOKENS: u32 = 1024;
 
+/// Times of tokens that are gathered before they go into the histogram that all streams of a worker share: to set up
+/// the gathering costs about as much as so many.
+const WORTH_GATHERING: u32 = 8;
+
 #[derive(Debug)]
 pub struct StreamMeter {
     clock: Clock,
@@ -28,6 +33,17 @@ pub struct StreamMeter {
     counter: TokenCounter,
     sequences: SmallVec<[SequenceTimes; 1]>,
     first_token: Option<Instant>,
+    /// Of the read that is looked at: tokens that are not in `output_tokens` yet, and the last ones' times.
+    came: u64,
+    run: Run,
+}
+
+/// Tokens in a row, each as long after the one before: what a read brings of a stream that comes fast is recorded
+/// together.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    each: Duration,
+    tokens: u32,
 }
 
 /// When the tokens of one sequence came.
@@ -64,15 +80,29 @@ impl StreamMeter {
             sequences: SmallVec::from_elem(nothing_yet, counter.sequences()),
             counter,
             first_token: None,
+            came: 0,
+            run: Run::default(),
         }
     }
 
-    /// An event is handed to the client at `now`.
-    pub fn event(&mut self, event: &[u8], now: Instant) {
-        let Some(arrival) = self.counter.count(event) else {
-            return;
-        };
-        self.output_tokens.inc_by(u64::from(arrival.tokens));
+    /// An event is handed to the client at `now`, which brings `brought`. Answers whether tokens came with it.
+    pub fn event(&mut self, event: &[u8], brought: Option<&Brought>, now: Instant) -> bool {
+        let arrival = self.counter.count(event, brought);
+        if let Some(arrival) = arrival {
+            self.arrived(arrival, now);
+        }
+        arrival.is_some()
+    }
+
+    /// The same of a chunk that is like the last one with tokens, but for its text.
+    pub fn another(&mut self, now: Instant) {
+        if let Some(arrival) = self.counter.count_another() {
+            self.arrived(arrival, now);
+        }
+    }
+
+    fn arrived(&mut self, arrival: Arrival, now: Instant) {
+        self.came += u64::from(arrival.tokens);
         if self.first_token.is_none() {
             self.first_token = Some(now);
             self.worker.stats.stream_began();
@@ -86,18 +116,40 @@ impl StreamMeter {
             };
             return;
         }
-        let gap = now - times.last;
+        // A chunk of k tokens that comes so long after the one before is k tokens, a k-th of it apart.
+        let each = (now - times.last) / arrival.tokens;
         times.last = now;
-        self.record(arrival, gap, now);
+        let tokens = arrival.tokens.min(MOST_TOKENS);
+        if each == self.run.each {
+            self.run.tokens += tokens;
+        } else {
+            self.record_run(now);
+            self.run = Run { each, tokens };
+        }
     }
 
-    /// A chunk of k tokens that comes `gap` after the one before is k tokens, `gap`/k apart.
-    fn record(&self, arrival: Arrival, gap: Duration, now: Instant) {
-        let each = gap / arrival.tokens;
-        let tokens = arrival.tokens.min(MOST_TOKENS);
+    /// All events that came with a read at `now` have been told of.
+    pub fn read_ends(&mut self, now: Instant) {
+        if self.came > 0 {
+            self.output_tokens.inc_by(std::mem::take(&mut self.came));
+        }
+        self.record_run(now);
+    }
+
+    fn record_run(&mut self, now: Instant) {
+        let Run { each, tokens } = self.run;
+        if tokens == 0 {
+            return;
+        }
+        self.run.tokens = 0;
         self.worker.gave(self.clock.at(now), tokens, each);
-        for _ in 0..tokens {
-            self.itl.observe(each.as_secs_f64());
+        let seconds = each.as_secs_f64();
+        if tokens < WORTH_GATHERING {
+            (0..tokens).for_each(|_| self.itl.observe(seconds));
+        } else {
+            let gathered = self.itl.local();
+            (0..tokens).for_each(|_| gathered.observe(seconds));
+            gathered.flush();
         }
     }
 

@@ -41,6 +41,9 @@ use onward::Onward;
 /// later for it, because nothing is waited for.
 const BATCH: usize = 16 * 1024;
 
+/// Of these, as many bytes are copied together into one piece.
+const COPIED: usize = 4 * 1024;
+
 /// What is relayed.
 pub struct Relay {
     proxy: Arc<Proxy>,
@@ -93,7 +96,8 @@ impl Relay {
         merge: Option<PromptLogprobs>,
         meter: Option<StreamMeter>,
     ) -> Self {
-        let mut events = Events::new(merge, handover.proxy.config.server.max_payload_size);
+        let longest_merged = handover.proxy.config.server.max_payload_size;
+        let mut events = Events::new(handover.endpoint, merge, longest_merged);
         if handover.kept.is_some() {
             events.said = Some(Said::new(handover.endpoint));
         }
@@ -302,12 +306,13 @@ fn error_event(failure: &Failure) -> Bytes {
     sse::error_event(status, failure.code(), &failure.message())
 }
 
-/// What goes out next: small pieces that are there at once go as one, since each costs a chunk and its buffers.
+/// What goes out next: small pieces that are there at once go as one, since each costs a chunk and its buffers. What is
+/// large costs more to copy than to send by itself.
 fn next_piece(queue: &mut VecDeque<Bytes>) -> Option<Bytes> {
     let first = queue.pop_front()?;
     let (mut together, mut length) = (0, first.len());
     for piece in queue.iter() {
-        if length + piece.len() > BATCH {
+        if length + piece.len() > COPIED {
             break;
         }
         together += 1;
@@ -368,7 +373,7 @@ mod tests {
     #[test]
     fn what_is_there_at_once_goes_out_as_one_chunk_up_to_a_bound() {
         let small = Bytes::from_static(b"data: a\n\n");
-        let large = Bytes::from(vec![b'x'; BATCH]);
+        let large = Bytes::from(vec![b'x'; COPIED]);
         let mut queue =
             VecDeque::from([small.clone(), small.clone(), large.clone(), small.clone()]);
         let pieces: Vec<_> = std::iter::from_fn(|| next_piece(&mut queue)).collect();

@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 use memchr::memmem::{Finder, FinderRev};
 use smallvec::SmallVec;
 
+use super::chunk::{Brought, finder};
 use super::endpoint::Endpoint;
 use crate::telemetry::TokenCount;
 
@@ -22,20 +23,11 @@ const SEQUENCES: u64 = 32;
 /// Bytes of a prompt for each token, where nobody counted: what English text comes to with large vocabularies.
 const BYTES_PER_TOKEN: usize = 4;
 
-macro_rules! finder {
-    ($name:ident, $text:literal) => {
-        static $name: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new($text));
-    };
-}
 finder!(COMPLETION_TOKENS, "\"completion_tokens\":");
 finder!(PROMPT_TOKENS, "\"prompt_tokens\":");
 finder!(CACHED_TOKENS, "\"cached_tokens\":");
 finder!(INDEX, "\"index\":");
 finder!(NO_CHOICES, "\"choices\":[]");
-finder!(TEXT, "\"text\":");
-finder!(CONTENT, "\"content\":");
-finder!(REASONING, "\"reasoning_content\":");
-finder!(TOOL_CALLS, "\"tool_calls\":");
 
 /// A `/generate` event ends with its `meta_info`, behind text that grows with the answer.
 static LAST_COMPLETION_TOKENS: LazyLock<FinderRev<'static>> =
@@ -70,6 +62,8 @@ pub struct Prompt {
 pub struct TokenCounter {
     endpoint: Endpoint,
     sequences: SmallVec<[Sequence; 1]>,
+    /// The sequence whose tokens came last.
+    last: usize,
     /// From the usage at the end, where there is one.
     total: Option<u32>,
     prompt: Option<Prompt>,
@@ -90,6 +84,7 @@ impl TokenCounter {
         Self {
             endpoint,
             sequences: SmallVec::from_elem(Sequence::default(), sequences),
+            last: 0,
             total: None,
             prompt: None,
         }
@@ -100,18 +95,23 @@ impl TokenCounter {
         self.sequences.len()
     }
 
-    /// Looks at one whole event.
-    pub fn count(&mut self, event: &[u8]) -> Option<Arrival> {
+    /// Looks at one whole event and what it brings ([`chunk::brought`](super::chunk::brought)).
+    pub fn count(&mut self, event: &[u8], brought: Option<&Brought>) -> Option<Arrival> {
         match self.endpoint {
             Endpoint::Generate => self.count_generate(event),
-            Endpoint::Chat => self.count_chunk(event, brings_delta),
-            Endpoint::Completions
+            Endpoint::Chat
+            | Endpoint::Completions
             | Endpoint::Rerank
             | Endpoint::Embeddings
             | Endpoint::Classify
             | Endpoint::Score
-            | Endpoint::Responses => self.count_chunk(event, brings_text),
+            | Endpoint::Responses => self.count_chunk(event, brought.is_some()),
         }
+    }
+
+    /// A chunk came that is like the last one counted, but for its text: a token more of the same sequence.
+    pub fn count_another(&mut self) -> Option<Arrival> {
+        self.arrived(self.last, 1)
     }
 
     fn count_generate(&mut self, event: &[u8]) -> Option<Arrival> {
@@ -134,7 +134,7 @@ impl TokenCounter {
         self.arrived(position, tokens)
     }
 
-    fn count_chunk(&mut self, event: &[u8], brings: fn(&[u8]) -> bool) -> Option<Arrival> {
+    fn count_chunk(&mut self, event: &[u8], brings: bool) -> Option<Arrival> {
         let so_far = number(event, &COMPLETION_TOKENS);
         if so_far.is_some() && NO_CHOICES.find(event).is_some() {
             self.total = so_far;
@@ -154,7 +154,7 @@ impl TokenCounter {
                 sequence.prompt = prompt_in(event);
             }
         }
-        if !brings(event) {
+        if !brings {
             return None;
         }
         let tokens = so_far.map_or(1, |so_far| so_far.saturating_sub(sequence.counted).max(1));
@@ -166,6 +166,7 @@ impl TokenCounter {
     }
 
     fn arrived(&mut self, position: usize, tokens: u32) -> Option<Arrival> {
+        self.last = position;
         let sequence = &mut self.sequences[position];
         let first = sequence.counted == 0;
         sequence.counted = sequence.counted.saturating_add(tokens);
@@ -240,61 +241,6 @@ pub fn estimate(prompt: &str) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)
 }
 
-/// A completion's chunk with text.
-fn brings_text(event: &[u8]) -> bool {
-    filled_string(event, &TEXT).is_some()
-}
-
-/// A chat chunk with text, reasoning or a tool call; not the role chunk in front nor the finish chunk behind.
-fn brings_delta(event: &[u8]) -> bool {
-    filled_string(event, &CONTENT).is_some() || brings_more_than_text(event)
-}
-
-/// A chat chunk with reasoning or a tool call.
-pub fn brings_more_than_text(event: &[u8]) -> bool {
-    filled_string(event, &REASONING).is_some()
-        || TOOL_CALLS.find(event).is_some_and(|at| {
-            let value = event[at + TOOL_CALLS.needle().len()..].trim_ascii_start();
-            value
-                .strip_prefix(b"[")
-                .is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"]"))
-        })
-}
-
-/// The text that a chunk of a chat or of a completion brings, as it stands in its JSON string, if it brings any.
-pub fn text_in(endpoint: Endpoint, event: &[u8]) -> Option<&[u8]> {
-    let finder = match endpoint {
-        Endpoint::Chat => &CONTENT,
-        Endpoint::Completions => &TEXT,
-        Endpoint::Generate
-        | Endpoint::Rerank
-        | Endpoint::Embeddings
-        | Endpoint::Classify
-        | Endpoint::Score
-        | Endpoint::Responses => return None,
-    };
-    let text = filled_string(event, finder)?;
-    let mut at = 0;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', &text[at..])?;
-        if text[at] == b'"' {
-            return Some(&text[..at]);
-        }
-        // What is escaped may be a quote.
-        at = (at + 2).min(text.len());
-    }
-}
-
-/// What follows the opening quote of the first string behind `finder` that isn't empty. Log probabilities have a
-/// `content` too, a list.
-fn filled_string<'a>(event: &'a [u8], finder: &Finder<'_>) -> Option<&'a [u8]> {
-    finder.find_iter(event).find_map(|at| {
-        let value = event[at + finder.needle().len()..].trim_ascii_start();
-        let text = value.strip_prefix(b"\"")?;
-        (!text.starts_with(b"\"")).then_some(text)
-    })
-}
-
 fn number(event: &[u8], finder: &Finder<'_>) -> Option<u32> {
     let at = finder.find(event)?;
     digits(&event[at + finder.needle().len()..])
@@ -319,9 +265,15 @@ fn digits(value: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::chunk;
+
+    fn look(counter: &mut TokenCounter, event: &str) -> Option<Arrival> {
+        let event = event.as_bytes();
+        counter.count(event, chunk::brought(counter.endpoint, event).as_ref())
+    }
 
     fn arrivals(counter: &mut TokenCounter, events: &[&str]) -> Vec<u32> {
-        let arrivals = events.iter().map(|event| counter.count(event.as_bytes()));
+        let arrivals = events.iter().map(|event| look(counter, event));
         arrivals
             .map(|each| each.map_or(0, |each| each.tokens))
             .collect()
@@ -341,10 +293,16 @@ mod tests {
             cached: Some(4),
         });
         let mut counter = TokenCounter::new(Endpoint::Generate, 1);
-        counter.count(br#"data: {"text":"a","meta_info":{"prompt_tokens":7,"completion_tokens":1,"cached_tokens":4,"cached_tokens_details":null}}"#);
+        look(
+            &mut counter,
+            r#"data: {"text":"a","meta_info":{"prompt_tokens":7,"completion_tokens":1,"cached_tokens":4,"cached_tokens_details":null}}"#,
+        );
         assert_eq!(counter.prompt(), cached);
         let mut counter = TokenCounter::new(Endpoint::Chat, 1);
-        counter.count(br#"data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}}"#);
+        look(
+            &mut counter,
+            r#"data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}}"#,
+        );
         assert_eq!(counter.prompt(), cached);
     }
 
@@ -454,8 +412,7 @@ mod tests {
                 r#"data: {{"text":"a","meta_info":{{"prompt_tokens":4,"completion_tokens":{n}}},"index":{index}}}"#
             )
         };
-        let count =
-            |counter: &mut TokenCounter, index, n| counter.count(event(index, n).as_bytes());
+        let count = |counter: &mut TokenCounter, index, n| look(counter, &event(index, n));
         let arrival = |sequence, tokens, first| {
             Some(Arrival {
                 sequence,
@@ -499,7 +456,7 @@ mod tests {
         ) {
             for endpoint in Endpoint::ALL {
                 let mut counter = TokenCounter::new(endpoint, 2);
-                counter.count(&bytes);
+                counter.count(&bytes, chunk::brought(endpoint, &bytes).as_ref());
                 counter.output();
             }
         }

@@ -8,8 +8,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+
+/// Bytes that are written as one slice, however many they lie in: a token is its chunk's size, an event of some hundred
+/// bytes and an end of line, and to copy them costs less than the kernel's way with several.
+const SMALL: usize = 2048;
 
 #[derive(Debug)]
 pub(super) struct Patient<S> {
@@ -77,7 +82,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        let stream = Pin::new(&mut self.stream);
+        let written = if length > SMALL || slices.len() < 2 {
+            stream.poll_write_vectored(context, slices)
+        } else {
+            let mut together = SmallVec::<[u8; SMALL]>::new();
+            for slice in slices {
+                together.extend_from_slice(slice);
+            }
+            stream.poll_write(context, &together)
+        };
         self.bounded(written, context)
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Plan, SoakError, run};
 use clap::Args;
-use std::{env, fs, path::PathBuf, process::ExitCode};
+use std::{env, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 #[derive(Args)]
 pub struct SoakArgs {
@@ -18,6 +18,9 @@ pub struct SoakArgs {
     /// Requests in flight at any time
     #[arg(long, value_name = "N", default_value_t = 64)]
     concurrency: u32,
+    /// Minutes over which the requests are spread, a part now and then; in one go by default
+    #[arg(long, value_name = "MINUTES", default_value_t = 0)]
+    minutes: u32,
     /// Seed of the prompts
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -42,6 +45,7 @@ impl SoakArgs {
             requests: self.requests,
             part: self.part.max(1),
             concurrency: self.concurrency,
+            spread: Duration::from_secs(60) * self.minutes,
             seed: self.seed,
         };
         outln!(

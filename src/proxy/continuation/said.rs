@@ -4,10 +4,9 @@
 //! one behind the other, which is a JSON string again; and the last event, which says whether the answer has finished
 //! and, at `/generate`, holds all of it.
 
-use bytes::Bytes;
-
+use crate::proxy::chunk::Brought;
 use crate::proxy::endpoint::Endpoint;
-use crate::proxy::{sse, tokens};
+use crate::proxy::sse;
 
 /// The first chunk says by which id the client knows the answer. One that is longer than this is not SGLang's.
 const LONGEST_FIRST: usize = 4096;
@@ -21,7 +20,8 @@ pub(in crate::proxy) struct Said {
     /// Reasoning or tool calls came, which no prompt can hold.
     more_than_text: bool,
     first: Box<[u8]>,
-    last: Bytes,
+    /// The last event, or one that says the same but for its text.
+    last: Vec<u8>,
 }
 
 impl Said {
@@ -31,49 +31,52 @@ impl Said {
             text: Vec::new(),
             more_than_text: false,
             first: Box::default(),
-            last: Bytes::new(),
+            last: Vec::new(),
         }
     }
 
-    /// A whole event goes to the client: `event`, which may be a part of `piece`. Comments and `[DONE]` tell nothing.
-    pub(in crate::proxy) fn event(&mut self, event: &[u8], piece: &Bytes) {
+    /// A whole event goes to the client, which brings `brought`. Comments and `[DONE]` tell nothing.
+    pub(in crate::proxy) fn event(&mut self, event: &[u8], brought: Option<&Brought>) {
         if !sse::payload(event).is_some_and(|data| data.starts_with(b"{")) {
             return;
         }
-        // Most events lie in the piece that they end in, and are then kept without a copy.
-        self.last = if piece.as_ptr_range().contains(&event.as_ptr()) {
-            piece.slice_ref(event)
-        } else {
-            Bytes::copy_from_slice(event)
-        };
-        if self.endpoint == Endpoint::Generate {
-            return;
-        }
-        if self.first.is_empty() && event.len() <= LONGEST_FIRST {
+        self.last.clear();
+        self.last.extend_from_slice(event);
+        if self.first.is_empty()
+            && self.endpoint != Endpoint::Generate
+            && event.len() <= LONGEST_FIRST
+        {
             self.first = event.into();
         }
-        match tokens::text_in(self.endpoint, event) {
+        if let Some(brought) = brought {
+            self.another(event, brought);
+        }
+    }
+
+    /// The same of a chunk that says nothing else than the last one did, but for what it brings.
+    pub(in crate::proxy) fn another(&mut self, event: &[u8], brought: &Brought) {
+        match brought.text(event) {
             Some(text) => self.text.extend_from_slice(text),
-            None => self.more_than_text |= tokens::brings_more_than_text(event),
+            None => self.more_than_text = true,
         }
     }
 
     /// The text of chunks, as it stands in a JSON string.
-    pub(super) fn text(&self) -> &[u8] {
+    pub(in crate::proxy) fn text(&self) -> &[u8] {
         &self.text
     }
 
-    pub(super) fn is_more_than_text(&self) -> bool {
+    pub(in crate::proxy) fn is_more_than_text(&self) -> bool {
         self.more_than_text
     }
 
     /// The first chunk.
-    pub(super) fn first(&self) -> &[u8] {
+    pub(in crate::proxy) fn first(&self) -> &[u8] {
         &self.first
     }
 
-    /// The last event.
-    pub(super) fn last(&self) -> &[u8] {
+    /// The last event: of `/generate` with all its text, of chunks with one's that need not be the last.
+    pub(in crate::proxy) fn last(&self) -> &[u8] {
         &self.last
     }
 }
@@ -81,12 +84,13 @@ impl Said {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::chunk;
 
     fn said(endpoint: Endpoint, events: &[&'static str]) -> Said {
         let mut said = Said::new(endpoint);
         for event in events {
-            let piece = Bytes::from_static(event.as_bytes());
-            said.event(&piece, &piece);
+            let event = event.as_bytes();
+            said.event(event, chunk::brought(endpoint, event).as_ref());
         }
         said
     }
@@ -120,13 +124,5 @@ mod tests {
                 "{event}"
             );
         }
-    }
-
-    #[test]
-    fn the_last_event_is_kept_also_where_it_came_in_two_pieces() {
-        let mut said = Said::new(Endpoint::Generate);
-        let piece = Bytes::from_static(b"xt\":\"a\"}\n\n");
-        said.event(b"data: {\"text\":\"a\"}", &piece);
-        assert_eq!(said.last(), b"data: {\"text\":\"a\"}");
     }
 }

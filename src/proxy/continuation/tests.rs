@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::draft::Continued;
 use super::{Next, Obstacle, Said};
+use crate::proxy::chunk;
 use crate::proxy::endpoint::Endpoint;
 use crate::proxy::tokens::TokenCounter;
 use crate::telemetry::TokenCount;
@@ -14,8 +15,9 @@ fn next(endpoint: Endpoint, request: &str, events: &[&str]) -> Result<Next, Obst
     for event in events {
         let piece = Bytes::from(format!("data: {event}\n\n"));
         let event = piece.slice(..piece.len() - 2);
-        counter.count(&event);
-        said.event(&event, &piece);
+        let brought = chunk::brought(endpoint, &event);
+        counter.count(&event, brought.as_ref());
+        said.event(&event, brought.as_ref());
     }
     let output = counter.output();
     Next::of(
@@ -290,7 +292,9 @@ fn what_is_not_as_sglang_writes_it_is_not_guessed_at() {
 #[test]
 fn the_count_of_chunks_stands_where_nobody_counts() {
     let mut counter = TokenCounter::new(Endpoint::Chat, 1);
-    counter.count(format!("data: {WORDS}").as_bytes());
+    let event = format!("data: {WORDS}");
+    let brought = chunk::brought(Endpoint::Chat, event.as_bytes());
+    counter.count(event.as_bytes(), brought.as_ref());
     assert_eq!(
         counter.output(),
         TokenCount {
