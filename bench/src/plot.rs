@@ -1,4 +1,4 @@
-//! Pictures: grouped bars and lines as files, each as an SVG for documents and a PNG for everything else; curves, rows
+//! Pictures: grouped bars, lines and growth as files, each as an SVG for documents and a PNG for everything else; curves, rows
 //! and strips to stand in a page.
 //!
 //! Both files come from one drawing, so that they can't disagree. The font is in the binary: a picture looks the same
@@ -9,6 +9,7 @@ mod bars;
 mod brush;
 mod canvas;
 mod curves;
+mod growth;
 mod inline;
 mod lines;
 mod rows;
@@ -26,11 +27,12 @@ use plotters::{
     prelude::DrawingBackend,
 };
 
-use self::{bars::Bars, lines::Lines};
+use self::{bars::Bars, growth::Growth, lines::Lines};
 
 pub use self::{
     axis::Scale,
     curves::{Curve, Curves},
+    growth::Panel,
     inline::{Inline, Shade},
     rows::{Key, Mark, RowOfMarks, Rows},
     strips::{Fill, Layer, Strip, Strips},
@@ -91,13 +93,22 @@ pub fn bars_as_svg(
         y_label,
         groups,
     };
-    if bars.is_empty() {
-        return Err(PlotError::Nothing {
-            path: path.to_owned(),
-        });
-    }
-    canvas::register_font();
-    draw_on(&bars, SVGBackend::new(path, SIZE), path)
+    write_svg(&bars, path)
+}
+
+/// One panel beside the other, with logarithmic axes and a dashed line for what grows in step (`in_step`). An SVG alone.
+pub fn growth_as_svg(
+    title: &str,
+    in_step: &str,
+    panels: &[Panel],
+    path: &Path,
+) -> Result<(), PlotError> {
+    let growth = Growth {
+        title,
+        in_step,
+        panels,
+    };
+    write_svg(&growth, path)
 }
 
 /// One line for each pair of `series`: its name, and its points as (x, y). Writes `path` with `.svg` and with `.png`.
@@ -126,6 +137,16 @@ trait Picture {
 
 type Root<DB> = DrawingArea<DB, Shift>;
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
+fn write_svg(picture: &impl Picture, path: &Path) -> Result<(), PlotError> {
+    if picture.is_empty() {
+        return Err(PlotError::Nothing {
+            path: path.to_owned(),
+        });
+    }
+    canvas::register_font();
+    draw_on(picture, SVGBackend::new(path, SIZE), path)
+}
 
 fn write(picture: &impl Picture, path: &Path) -> Result<(), PlotError> {
     if picture.is_empty() {
@@ -212,6 +233,30 @@ mod tests {
         }
         let png = std::fs::read(folder.0.join("throughput-0.9.png")).unwrap();
         assert!(png.starts_with(b"\x89PNG"));
+    }
+
+    #[test]
+    fn growth_has_a_panel_for_each_that_has_figures() {
+        let folder = Folder::new("growth");
+        let path = folder.0.join("growth.svg");
+        let panel = |name: &str, points: &[(f64, f64)]| Panel {
+            x_label: name.to_owned(),
+            y_label: "us".to_owned(),
+            series: vec![("ours".to_owned(), points.to_vec())],
+        };
+        let panels = [
+            panel("workers", &[(2.0, 30.0), (2000.0, 90.0)]),
+            panel("alone", &[(10.0, 10.0)]),
+            panel("nothing", &[(0.0, 1.0), (1.0, f64::NAN)]),
+        ];
+        growth_as_svg("Growth", "in step", &panels, &path).unwrap();
+        let svg = std::fs::read_to_string(&path).unwrap();
+        for text in ["workers", "alone", "ours", "in step", "1k"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert!(!svg.contains("nothing"));
+        let nothing = growth_as_svg("Growth", "in step", &panels[2..], &path);
+        assert!(matches!(nothing, Err(PlotError::Nothing { .. })));
     }
 
     #[test]

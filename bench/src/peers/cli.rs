@@ -15,9 +15,12 @@ pub struct PeersArgs {
     /// The router's program [default: adaptive-router beside this program]
     #[arg(long, value_name = "PATH")]
     router: Option<PathBuf>,
-    /// Scenario; may be repeated [default: all]
+    /// Scenario; may be repeated [default: all that are compared]
     #[arg(long = "scenario", value_name = "NAME", value_parser = scenario)]
     scenarios: Vec<Scenario>,
+    /// How costs grow instead: streams, workers and prompt bytes, each over three decades
+    #[arg(long, conflicts_with = "scenarios")]
+    ladders: bool,
     /// Contender; may be repeated [default: all]
     #[arg(long = "contender", value_name = "NAME", value_enum)]
     contenders: Vec<Contender>,
@@ -44,9 +47,9 @@ pub struct PeersArgs {
     #[arg(long, value_name = "DIR", default_value = "bench/results/peers")]
     out: PathBuf,
     /// Measure nothing: make the document of a folder of results
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "scenarios", "contenders"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "scenarios", "ladders", "contenders"])]
     report: Option<PathBuf>,
-    /// The document of --report; its picture is written beside it
+    /// The document of --report; its pictures are written beside it
     #[arg(
         long,
         value_name = "FILE.md",
@@ -62,12 +65,10 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const QUICK_WARM_UP: Duration = Duration::from_millis(200);
 
 fn scenario(name: &str) -> Result<Scenario, String> {
-    let all = Scenario::all();
-    let names: Vec<_> = all.iter().map(|scenario| scenario.name).collect();
+    let all = Scenario::all().into_iter().chain(Scenario::ladders());
+    let names: Vec<_> = all.map(|scenario| scenario.name).collect();
     let unknown = format!("the scenarios are: {}", names.join(", "));
-    all.into_iter()
-        .find(|scenario| scenario.name == name)
-        .ok_or(unknown)
+    Scenario::named(name).ok_or(unknown)
 }
 
 impl PeersArgs {
@@ -106,10 +107,10 @@ impl PeersArgs {
         };
         Ok(Plan {
             contenders: or_all(self.contenders),
-            scenarios: if self.scenarios.is_empty() {
-                Scenario::all()
-            } else {
-                self.scenarios
+            scenarios: match (self.ladders, self.scenarios) {
+                (true, _) => Scenario::ladders(),
+                (false, named) if named.is_empty() => Scenario::all(),
+                (false, named) => named,
             },
             rounds: if self.quick { 1 } else { self.rounds.max(1) },
             warm_up: if self.quick { QUICK_WARM_UP } else { WARM_UP },

@@ -1,10 +1,13 @@
-//! The document of what was measured: its generated part between two marks, its picture beside it.
+//! The document of what was measured: its generated part between two marks, its pictures beside it.
 //!
 //! What stands outside the marks is written by hand and stays.
 
+mod cells;
+mod growth;
 mod picture;
 mod tables;
 
+use self::tables::Drawings;
 use super::results::{Results, ResultsError};
 use crate::plot::PlotError;
 use std::{
@@ -43,7 +46,7 @@ impl fmt::Display for DocumentError {
 
 impl std::error::Error for DocumentError {}
 
-/// Puts a folder's results into a document, and their picture beside it.
+/// Puts a folder's results into a document, and their pictures beside it.
 pub fn write(folder: &Path, document: &Path) -> Result<(), DocumentError> {
     let results = Results::read_all(folder).map_err(DocumentError::Results)?;
     let text = match fs::read_to_string(document) {
@@ -56,20 +59,30 @@ pub fn write(folder: &Path, document: &Path) -> Result<(), DocumentError> {
             });
         }
     };
-    let drawing = document.with_extension("svg");
-    let bars = picture::groups(&results);
-    // Without the peer that all are compared with there is nothing to draw.
-    let drawn = (!bars.is_empty()).then_some(drawing.as_path());
-    let written = spliced(&text, &tables::all(&results, drawn))
+    let (costs, growing) = (
+        document.with_extension("svg"),
+        document.with_extension("growth.svg"),
+    );
+    // Without the peer that all are compared with there is nothing to draw, and without ladders nothing that grows.
+    let (compared, steps) = growth::split(&results);
+    let (bars, panels) = (picture::groups(compared), growth::panels(steps));
+    let drawings = Drawings {
+        costs: (!bars.is_empty()).then_some(&costs),
+        growth: (!panels.is_empty()).then_some(&growing),
+    };
+    let written = spliced(&text, &tables::all(&results, drawings))
         .ok_or_else(|| DocumentError::NoMarks(document.into()))?;
     fs::write(document, written).map_err(|error| DocumentError::Written {
         path: document.into(),
         error,
     })?;
-    match drawn {
-        Some(drawing) => picture::write(&bars, drawing).map_err(DocumentError::Picture),
-        None => Ok(()),
+    if let Some(path) = drawings.costs {
+        picture::write(&bars, path).map_err(DocumentError::Picture)?;
     }
+    if let Some(path) = drawings.growth {
+        growth::write(&panels, path).map_err(DocumentError::Picture)?;
+    }
+    Ok(())
 }
 
 /// The text with what is between its marks replaced.

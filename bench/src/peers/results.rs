@@ -158,7 +158,7 @@ impl Results {
     /// Reads those of every scenario that a folder has, in the order of the scenarios.
     pub fn read_all(folder: &Path) -> Result<Vec<Self>, ResultsError> {
         let mut all = Vec::new();
-        for scenario in Scenario::all() {
+        for scenario in Scenario::all().into_iter().chain(Scenario::ladders()) {
             let path = folder.join(format!("{}.json", scenario.name));
             match fs::read_to_string(&path) {
                 Ok(text) => all.push(

@@ -1,5 +1,9 @@
 //! What is measured: each scenario is a load, the workers behind it, and the unit of work that its cost is given for.
 
+mod ladder;
+
+pub use self::ladder::{Ladder, Step};
+
 use super::{
     contender::{Contender, Kind, Policy},
     fleet::Fleet,
@@ -18,6 +22,8 @@ pub struct Scenario {
     pub policy: Policy,
     pub tls: bool,
     pub work: Work,
+    /// Of those that tell how a cost grows.
+    pub step: Option<Step>,
 }
 
 /// What is done, and counted.
@@ -54,13 +60,24 @@ impl Work {
 const PACE: Duration = Duration::from_millis(20);
 
 impl Scenario {
-    /// All of them, in the order of the table.
+    /// All that are compared, in the order of the table.
     pub fn all() -> Vec<Self> {
         let mut all = Self::of_traffic();
         all.extend(Self::of_held_streams());
         all.extend(Self::of_picking());
         all.extend(Self::of_tls());
         all
+    }
+
+    /// Those that tell how a cost grows.
+    pub fn ladders() -> Vec<Self> {
+        Ladder::ALL.into_iter().flat_map(Ladder::steps).collect()
+    }
+
+    /// The one of that name, of all kinds.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut all = Self::all().into_iter().chain(Self::ladders());
+        all.find(|scenario| scenario.name == name)
     }
 
     /// What goes through: whole answers, streams, prompts.
@@ -206,6 +223,7 @@ impl Scenario {
             policy: Policy::RoundRobin,
             tls: false,
             work,
+            step: None,
         }
     }
 

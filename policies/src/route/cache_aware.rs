@@ -22,7 +22,7 @@ mod prefixes;
 use self::index::{Holders, PrefixIndex};
 use self::prefixes::Prefixes;
 use super::dice::Dice;
-use super::select::{Choice, available, cheapest, least_loaded};
+use super::select::{Choice, available, cheapest};
 use super::settings::{Balance, RouteSettings};
 use super::{Candidates, Draw, RoutePolicy, RouteRequest};
 use crate::time::Timestamp;
@@ -67,16 +67,15 @@ impl RoutePolicy for CacheAware {
     ) -> Option<usize> {
         let mut dice = Dice::new(draw.entropy);
         let prefixes = Prefixes::of(request.prompt);
-        let fleet = Fleet::of(candidates);
-        let affine = if self.balance.is_broken(fleet.min, fleet.max) {
+        let fleet = Fleet::of(candidates, &mut dice.clone())?;
+        let affine = if self.balance.is_broken(fleet.min(), fleet.max) {
             None
         } else {
             self.holders(&prefixes, fleet.workers, draw.now)
         };
-        let picked = affine
+        let (index, worker) = affine
             .and_then(|holders| least_loaded_of(holders, candidates, &mut dice))
-            .or_else(|| least_loaded(candidates, &mut dice));
-        let (index, worker) = picked?;
+            .unwrap_or(fleet.least_loaded);
         for prefix in prefixes.as_slice() {
             self.index.record(prefix.hash, worker.id, draw.now);
         }
@@ -88,26 +87,32 @@ impl RoutePolicy for CacheAware {
     }
 }
 
-/// The available workers and the range of their loads.
+/// The available workers and their loads, by one look at each.
 #[derive(Debug)]
 struct Fleet {
     workers: Holders,
-    min: f64,
+    least_loaded: Choice,
     max: f64,
 }
 
 impl Fleet {
-    fn of(candidates: &dyn Candidates) -> Self {
-        let nobody = Self {
-            workers: Holders::NOBODY,
-            min: f64::INFINITY,
-            max: 0.0,
-        };
-        available(candidates).fold(nobody, |fleet, (_, worker)| Self {
-            workers: fleet.workers.with(worker.id),
-            min: fleet.min.min(f64::from(worker.in_flight)),
-            max: fleet.max.max(f64::from(worker.in_flight)),
+    /// `None` where nobody is available.
+    fn of(candidates: &dyn Candidates, dice: &mut Dice) -> Option<Self> {
+        let (mut workers, mut most) = (Holders::NOBODY, 0);
+        let seen = available(candidates).inspect(|(_, worker)| {
+            workers = workers.with(worker.id);
+            most = most.max(worker.in_flight);
+        });
+        let least_loaded = cheapest(seen, |worker| worker.in_flight, dice)?;
+        Some(Self {
+            workers,
+            least_loaded,
+            max: f64::from(most),
         })
+    }
+
+    fn min(&self) -> f64 {
+        f64::from(self.least_loaded.1.in_flight)
     }
 }
 

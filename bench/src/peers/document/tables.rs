@@ -1,8 +1,7 @@
 //! The tables, as Markdown.
 
-mod cells;
-
-use self::cells::{grouped, heading, line, p50, p99, ranged, row, those_of, with_ratio};
+use super::cells::{grouped, heading, line, p50, p99, ranged, row, those_of, with_ratio};
+use super::growth;
 use crate::peers::{
     comparison,
     contender::{Contender, Kind},
@@ -74,8 +73,33 @@ const LATENCIES: [Latency; 8] = [
     },
 ];
 
-/// Everything that is generated.
-pub(super) fn all(results: &[Results], drawing: Option<&Path>) -> String {
+/// The pictures that the document shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Drawings<'a> {
+    pub costs: Option<&'a Path>,
+    pub growth: Option<&'a Path>,
+}
+
+/// Everything that is generated, of all results.
+pub(super) fn all(results: &[Results], drawings: Drawings<'_>) -> String {
+    let (compared, steps) = growth::split(results);
+    let mut out = comparison_of(compared, drawings.costs);
+    if !steps.is_empty() {
+        line(&mut out, "\n### As it grows\n");
+        if let Some(name) = drawings.growth.and_then(Path::file_name) {
+            let name = name.to_string_lossy();
+            line(&mut out, &format!("![What it costs as it grows]({name})\n"));
+        }
+        growth::table(&mut out, steps);
+    }
+    line(&mut out, "\n### Answers\n");
+    answers(&mut out, results);
+    line(&mut out, "\n### Where it was measured\n");
+    origin(&mut out, results);
+    out
+}
+
+fn comparison_of(results: &[Results], drawing: Option<&Path>) -> String {
     let mut out = String::new();
     if let Some(name) = drawing.and_then(Path::file_name) {
         let name = name.to_string_lossy();
@@ -106,10 +130,6 @@ pub(super) fn all(results: &[Results], drawing: Option<&Path>) -> String {
         "\n### With nothing to do\n\nThe part of a core that is used before there is a load, in hundredths.\n",
     );
     idle(&mut out, results);
-    line(&mut out, "\n### Answers\n");
-    answers(&mut out, results);
-    line(&mut out, "\n### Where it was measured\n");
-    origin(&mut out, results);
     out
 }
 
