@@ -53,6 +53,8 @@ const EVENT: &[u8] = br#"data: {"id":"5c1d61a7a9e84f1a9f3e5f2f0d6f2f6e","object"
 
 "#;
 
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
 fn config(policy: &str) -> Config {
     let flags = ["--pd-disaggregation", "--policy", policy].map(Into::into);
     let Ok(Parsed::Run(config)) = Config::from_sources(flags, &|_| None) else {
@@ -214,6 +216,7 @@ fn answer(request: &Request<Segments>) -> Response<Events> {
         whole: !streamed,
         left,
         waits: false,
+        ends: streamed,
     };
     response.body(body).expect("a good response")
 }
@@ -223,6 +226,8 @@ struct Events {
     whole: bool,
     left: usize,
     waits: bool,
+    /// `[DONE]` is to come, with the last event.
+    ends: bool,
 }
 
 impl http_body::Body for Events {
@@ -238,7 +243,8 @@ impl http_body::Body for Events {
             return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(ANSWER)))));
         }
         if this.left == 0 {
-            return Poll::Ready(None);
+            let end = std::mem::take(&mut this.ends);
+            return Poll::Ready(end.then(|| Ok(Frame::data(Bytes::from_static(DONE)))));
         }
         this.waits = !this.waits;
         if this.waits {
@@ -266,14 +272,14 @@ fn at_most(instructions: u64, blocks: u64) -> LibraryBenchmarkConfig {
 #[bench::round_robin(args = (Fleet::new("round_robin")), config = at_most(1_150, 0))]
 #[bench::power_of_two(args = (Fleet::new("power_of_two")), config = at_most(1_600, 0))]
 #[bench::random(args = (Fleet::new("random")), config = at_most(1_200, 0))]
-#[bench::cache_aware(args = (Fleet::new("cache_aware")), config = at_most(104_500, 0))]
+#[bench::cache_aware(args = (Fleet::new("cache_aware")), config = at_most(121_000, 0))]
 fn pair_among_1000(fleet: Fleet) -> (Fleet, (Picked, Picked)) {
     let pair = black_box(fleet.pick());
     (fleet, pair)
 }
 
 #[library_benchmark]
-#[bench::small(args = (Rig::new()), config = at_most(61_500, 75))]
+#[bench::small(args = (Rig::new()), config = at_most(64_800, 68))]
 fn chat(rig: Rig) -> Rig {
     assert_eq!(rig.ask(CHAT), 1);
     rig

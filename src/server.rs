@@ -36,6 +36,10 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 const MOST_HEADERS: usize = 100;
 const LONGEST_HEAD: usize = 128 * 1024;
 
+/// Connections that wait to be accepted: who comes when it is full is dropped and tries again after a second. Linux takes
+/// no more than net.core.somaxconn, which is 4,096.
+const BACKLOG: i32 = 4096;
+
 /// After a failed accept (no file descriptors left, as a rule) the loop waits instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -229,14 +233,19 @@ where
 
 /// Binds, with an error that says what to do.
 pub async fn bind(host: &str, port: u16, flag: &'static str) -> Result<TcpListener, BindError> {
-    TcpListener::bind((host, port))
-        .await
-        .map_err(|cause| BindError {
-            host: host.to_owned(),
-            port,
-            flag,
-            cause,
-        })
+    listen(host, port).await.map_err(|cause| BindError {
+        host: host.to_owned(),
+        port,
+        flag,
+        cause,
+    })
+}
+
+async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind((host, port)).await?;
+    // Asked again, because tokio asks for the standard library's 128.
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
 }
 
 /// An address that can't be had.

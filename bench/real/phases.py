@@ -7,6 +7,8 @@ from router import Watch
 TAIL_S = 12  # after the last arrival: what has not ended by then is abandoned, and missed
 BETWEEN_S = 15  # a router's start, a move to the first split of an arm, the client's start
 CONTROLLER = "ours"
+# A fixed split with a router that has no target between tokens to speak of.
+UNBOUNDED, NO_TARGET_MS = "-unbounded", 100_000
 
 
 def first_split(study):
@@ -26,8 +28,9 @@ def in_place(study):
 
 
 def run_in_place(study, trace, arm):
-    split = first_split(study) if arm == CONTROLLER else arm
-    with open_router(study, arm) as router:
+    split = first_split(study) if arm == CONTROLLER else arm.removesuffix(UNBOUNDED)
+    flags = ["--itl-slo-ms", NO_TARGET_MS] if arm.endswith(UNBOUNDED) else []
+    with open_router(study, arm, *flags) as router:
         router.wait_ready()
         router.move_to(split)
         if arm == CONTROLLER:

@@ -26,7 +26,8 @@ QUESTION_S = 5
 
 # What the GPU's workers are started with. A limit of 16 requests gives each decode worker a capacity of its own: workers
 # on one GPU share its memory bandwidth, so that without it one decode worker would do as well as three.
-MODEL, SHARE, MAX_RUNNING = "model-wide", 25, 16
+MODEL, SHARE = "model-wide", 25
+MAX_RUNNING = int(os.environ.get("SGLANG_RIG_MAX_RUNNING", "16"))
 MPS_PIPES = "/tmp/mps"
 STOP_S = 15  # from SIGTERM to SIGKILL: an idle worker takes 2 to 5 s to end
 

@@ -50,7 +50,9 @@ class Study:
 
     def __init__(self, args):
         self.args, self.rig = args, Rig()
-        self.plan = plans.GPU if self.rig.gpu else plans.CPU
+        self.plan = dict(plans.GPU if self.rig.gpu else plans.CPU)
+        if args.tpot_ms:
+            self.plan["slo"] = self.plan["slo"] | {"tpot_ms": args.tpot_ms}
         self.began = time.monotonic()
         self.out = pathlib.Path(args.out)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -115,9 +117,11 @@ def main():
     parser.add_argument("--scratch", default="/tmp/real-study")
     parser.add_argument("--model", help="model file of the workers [default: the plan's]")
     parser.add_argument("--rates", help="requests a second of the two phases, such as 9.6,11.1 [default: the plan's]")
+    parser.add_argument("--tpot-ms", type=int, help="target between tokens [default: the plan's]")
     parser.add_argument("--phases", type=int, default=2)
     parser.add_argument("--phase-s", type=float, help="seconds of each [default: the plan's]")
-    parser.add_argument("--arms", help="such as ours,2P2D [default: ours and all splits of the plan]")
+    parser.add_argument("--arms", help="such as ours,2P2D [default: ours and all splits of the plan]; 2P2D-unbounded has a router "
+                        "without a target between tokens, which then bounds no decode worker by it")
     parser.add_argument("--repetitions", type=int, default=3, help="of the table")
     parser.add_argument("--first-repetition", type=int, default=0, help="of them: it says in which order splits come")
     parser.add_argument("--splits", help="of the table, such as 2P2D,1P3D [default: all]")

@@ -11,6 +11,7 @@
 mod ask;
 pub mod case;
 pub mod cli;
+mod cut;
 pub mod document;
 mod fleet;
 mod outcome;

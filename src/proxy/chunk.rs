@@ -131,7 +131,8 @@ impl Model {
     pub(super) fn take(&mut self, event: &[u8], brought: Option<Brought>) {
         self.brought = None;
         let Some(brought) = brought else { return };
-        let json = sse::payload(event).is_some_and(|data| data.starts_with(b"{"));
+        let json = |data: &[u8]| data.starts_with(b"{") && !sse::may_be_error(data);
+        let json = sse::payload(event).is_some_and(json);
         // Else what looks like a string might be a name.
         let is_value = matches!(event.get(brought.string.end + 1), Some(b',' | b'}'));
         let is_string = brought.kind != Kind::ToolCall;

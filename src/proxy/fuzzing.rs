@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::bootstrap::{self, Pairing, Rid};
+use super::chunk::{self, Model};
 use super::endpoint::Endpoint;
 use super::headers;
 use super::request::{BOOTSTRAP_MEMBERS, RequestView};
@@ -70,6 +71,23 @@ pub fn events(bytes: &[u8]) {
     for event in &whole.0 {
         // What it says is judged without a panic, and a stream's end is no error.
         assert!(sse::error_in(event).is_none() || event != b"data: [DONE]");
+    }
+    for endpoint in [Endpoint::Chat, Endpoint::Completions] {
+        known_by_models(endpoint, &whole.0);
+    }
+}
+
+/// What is known of an event because it is like the one before is what a look at all of it finds.
+fn known_by_models(endpoint: Endpoint, events: &[Vec<u8>]) {
+    let mut model = Model::default();
+    for event in events {
+        let brought = chunk::brought(endpoint, event);
+        if let Some(known) = model.brought(event) {
+            assert_eq!(brought, Some(known));
+            assert!(sse::is_event(event) && !sse::is_done(event));
+            assert_eq!(sse::error_in(event), None);
+        }
+        model.take(event, brought);
     }
 }
 

@@ -149,11 +149,24 @@ pub struct StreamError {
 /// the type `abort`.
 pub fn error_in(event: &[u8]) -> Option<StreamError> {
     let data = payload(event)?;
-    if data.starts_with(b"{\"error\"") || data.starts_with(b"{ \"error\"") {
+    if is_openai_error(data) {
         return openai_error(data);
     }
-    // Inside generated text the quotes would be escaped, so these bytes can only be a JSON string of their own.
-    ABORT.find(data).and_then(|_| generate_abort(data))
+    may_be_abort(data).then(|| generate_abort(data)).flatten()
+}
+
+/// Whether `data` of an event has what an error has, be it one or not.
+pub fn may_be_error(data: &[u8]) -> bool {
+    is_openai_error(data) || may_be_abort(data)
+}
+
+fn is_openai_error(data: &[u8]) -> bool {
+    data.starts_with(b"{\"error\"") || data.starts_with(b"{ \"error\"")
+}
+
+/// Inside generated text the quotes would be escaped, so these bytes can only be a JSON string of their own.
+fn may_be_abort(data: &[u8]) -> bool {
+    ABORT.find(data).is_some()
 }
 
 /// What follows `data:` in an event of one line.

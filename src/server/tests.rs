@@ -124,3 +124,21 @@ async fn a_connection_without_tls_has_no_place_for_it() {
     let size = size_of_val(&task);
     assert!(size <= 2048, "{size} bytes for each connection");
 }
+
+#[tokio::test]
+async fn many_who_come_at_once_are_let_wait_rather_than_turned_away() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    let most = most.ok().and_then(|most| most.trim().parse().ok());
+    let listener = bind("127.0.0.1", 0, "--port").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Nobody accepts them. One that finds no room is sent again after a second.
+    let come = async {
+        let mut clients = Vec::new();
+        for _ in 0..most.unwrap_or(4096).min(600) {
+            clients.push(TcpStream::connect(address).await.unwrap());
+        }
+        clients.len()
+    };
+    let come = tokio::time::timeout(Duration::from_secs(20), come).await;
+    assert!(come.is_ok());
+}

@@ -24,6 +24,8 @@ pub enum Fault {
     Stall,
     /// `kill -STOP`: the kernel still accepts connections.
     Freeze,
+    /// Its machine is gone: packets to it and from it vanish.
+    Unreachable,
     /// The answer ends as if it were complete.
     CutShort,
     /// Bytes that are no answer.
@@ -66,6 +68,8 @@ pub enum Way {
     /// Its process gets a signal.
     Kill,
     Stop,
+    /// Its link is cut.
+    Cut,
     /// Something else answers on its port.
     NotHttp,
 }
@@ -83,7 +87,7 @@ impl Case {
             let case = move |&fault| Self { leg, moment, fault };
             faults.iter().map(case).collect::<Vec<_>>()
         };
-        let at_start = [Fault::Death, Fault::Freeze];
+        let at_start = [Fault::Death, Fault::Freeze, Fault::Unreachable];
         let before_head = [
             Fault::Death,
             Fault::Reset,
@@ -92,6 +96,7 @@ impl Case {
             Fault::ServerError,
             Fault::Stall,
             Fault::Freeze,
+            Fault::Unreachable,
             Fault::Garbage,
         ];
         let before_first_token = [
@@ -100,11 +105,12 @@ impl Case {
             Fault::ErrorInside,
             Fault::Stall,
             Fault::Freeze,
+            Fault::Unreachable,
             Fault::CutShort,
             Fault::Garbage,
         ];
         // A prefill worker has said all that it has to say by then; what it does later must not matter.
-        let prefill_mid_stream = [Fault::Death, Fault::Freeze];
+        let prefill_mid_stream = at_start;
         [
             cases(Leg::Prefill, Moment::Start, &at_start),
             cases(Leg::Prefill, Moment::BeforeHead, &before_head),
@@ -133,6 +139,7 @@ impl Case {
         match self.fault {
             Fault::Death => Way::Kill,
             Fault::Freeze => Way::Stop,
+            Fault::Unreachable => Way::Cut,
             Fault::Reset if before_head => Way::Rule(WorkerFault::ResetBeforeHead),
             Fault::Reset => Way::Rule(WorkerFault::ResetMidStream { after_tokens }),
             Fault::BadRequest => refuse(400),
@@ -171,6 +178,7 @@ impl fmt::Display for Fault {
             Self::ErrorInside => "error in a 200",
             Self::Stall => "stalls",
             Self::Freeze => "stopped",
+            Self::Unreachable => "unreachable",
             Self::CutShort => "cut short",
             Self::Garbage => "garbage",
         })

@@ -1,7 +1,8 @@
 //! The command.
 
 use super::{
-    case::Case,
+    case::{Case, Fault},
+    cut::Cut,
     document,
     results::Results,
     run::{FaultsError, Plan, run},
@@ -132,9 +133,17 @@ impl FaultsArgs {
             let name = case.name();
             self.cases.is_empty() || self.cases.iter().any(|wanted| name.starts_with(wanted))
         };
+        let mut cases: Vec<_> = Case::all().into_iter().filter(wanted).collect();
+        let cuts = |case: &Case| case.fault == Fault::Unreachable;
+        if cases.iter().any(cuts)
+            && let Err(missing) = Cut::is_possible()
+        {
+            errln!("{missing}");
+            cases.retain(|case| !cuts(case));
+        }
         Ok(Plan {
             flags: flags.collect(),
-            cases: Case::all().into_iter().filter(wanted).collect(),
+            cases,
             promises: !self.no_promises,
             limit: Duration::from_secs_f64(self.limit.clamp(0.1, 600.0)),
             seed: self.seed,

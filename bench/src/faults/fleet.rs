@@ -1,6 +1,6 @@
 //! Two prefill and two decode workers, each a process of its own, so that one can die without the others.
 
-use super::case::Leg;
+use super::{case::Leg, cut::Cut};
 use crate::{
     child::{self, Child, ChildError, Launch},
     get::{GetError, Getter},
@@ -21,6 +21,8 @@ pub struct Fleet {
     prefill: Vec<Worker>,
     decode: Vec<Worker>,
     getter: Getter,
+    /// Links that are cut as long as this lives.
+    cut: Vec<Cut>,
 }
 
 struct Worker {
@@ -36,6 +38,7 @@ pub enum FleetError {
     Child(ChildError),
     Faults(GetError),
     Garbled(serde_json::Error),
+    Cut(io::Error),
 }
 
 impl fmt::Display for FleetError {
@@ -45,6 +48,7 @@ impl fmt::Display for FleetError {
             Self::Child(error) => write!(f, "a worker: {error}"),
             Self::Faults(error) => write!(f, "a worker does not answer: {error}"),
             Self::Garbled(error) => write!(f, "a worker's answer is not its form: {error}"),
+            Self::Cut(error) => write!(f, "a worker's link can't be cut: {error}"),
         }
     }
 }
@@ -89,6 +93,7 @@ impl Fleet {
             prefill: all,
             decode,
             getter: Getter::new(),
+            cut: Vec::new(),
         })
     }
 
@@ -149,6 +154,14 @@ impl Fleet {
 
     pub fn freeze_first(&mut self, leg: Leg) -> Result<(), FleetError> {
         self.first(leg).process.freeze().map_err(FleetError::Child)
+    }
+
+    /// Nothing passes any more between the first worker of a role and everybody else.
+    pub fn cut_first(&mut self, leg: Leg) -> Result<(), FleetError> {
+        let worker = self.first(leg);
+        let ports = [worker.port, worker.bootstrap_port];
+        self.cut.push(Cut::ports(&ports).map_err(FleetError::Cut)?);
+        Ok(())
     }
 
     /// Requests that the workers of a role have.

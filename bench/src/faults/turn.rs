@@ -164,7 +164,7 @@ impl Stage {
                     let _ = timeout(BEGUN_WITHIN, all).await;
                 }
             }
-            by_signal(&mut running.fleet, case).await
+            from_outside(&mut running.fleet, case).await
         };
         let (asked, struck) = tokio::join!(asked, strikes);
         struck?;
@@ -256,10 +256,10 @@ async fn prepare(
             garbage.spawn(answer_garbage(listener.map_err(TurnError::Garbage)?));
             return Ok(());
         }
-        Way::Kill | Way::Stop => {}
+        Way::Kill | Way::Stop | Way::Cut => {}
     }
     let held = match case.moment {
-        Moment::Start => return by_signal(fleet, case).await,
+        Moment::Start => return from_outside(fleet, case).await,
         Moment::BeforeHead => {
             let stall_ms = Some(HELD.as_millis() as u64);
             fleet
@@ -272,10 +272,11 @@ async fn prepare(
     held.map_err(TurnError::Fleet)
 }
 
-async fn by_signal(fleet: &mut Fleet, case: Case) -> Result<(), TurnError> {
+async fn from_outside(fleet: &mut Fleet, case: Case) -> Result<(), TurnError> {
     let done = match case.way() {
         Way::Kill => fleet.kill_first(case.leg).await.map(drop),
         Way::Stop => fleet.freeze_first(case.leg),
+        Way::Cut => fleet.cut_first(case.leg),
         Way::Rule(_) | Way::NotHttp => Ok(()),
     };
     done.map_err(TurnError::Fleet)
