@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every fuzz target, or those that are named, for so many seconds each; says how many inputs each tried.
 #
-#   fuzz/run.sh 6                    all targets, 6 s each: what .ci/run does with FUZZ=1
+#   fuzz/run.sh 6                    all targets, 6 s each: what .ci/run does
 #   fuzz/run.sh 3600 request events  two of them, an hour each
 #
 # Works on the stable toolchain: without a sanitizer cargo-fuzz needs nothing of a nightly one, and the router has no

@@ -27,8 +27,8 @@ finder!(CONTENT, "\"content\":");
 finder!(REASONING, "\"reasoning_content\":");
 finder!(TOOL_CALLS, "\"tool_calls\":");
 
-/// A chunk longer than this is no model for others. SGLang's have some hundred bytes.
-const LONGEST_MODEL: usize = 4096;
+/// A chunk longer than this is no template for others. SGLang's have some hundred bytes.
+const LONGEST_TEMPLATE: usize = 4096;
 
 /// What a chunk brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,14 +107,14 @@ fn length_of(bytes: &[u8]) -> Option<usize> {
 
 /// A chunk by which the next ones are known.
 #[derive(Debug, Default)]
-pub(super) struct Model {
+pub(super) struct Template {
     chunk: Vec<u8>,
     /// `None` as long as there is no such chunk.
     brought: Option<Brought>,
 }
 
-impl Model {
-    /// What `event` brings, if it is the same as the model in everything else.
+impl Template {
+    /// What `event` brings, if it is the same as the template in everything else.
     pub(super) fn brought(&self, event: &[u8]) -> Option<Brought> {
         let Brought { kind, string } = self.brought.as_ref()?;
         let rest = event.strip_prefix(&self.chunk[..string.start])?;
@@ -127,7 +127,7 @@ impl Model {
         })
     }
 
-    /// Takes `event`, which brings `brought`, as the model. Where it can't be one there is none.
+    /// Takes `event`, which brings `brought`, as the template. Where it can't be one there is none.
     pub(super) fn take(&mut self, event: &[u8], brought: Option<Brought>) {
         self.brought = None;
         let Some(brought) = brought else { return };
@@ -136,7 +136,7 @@ impl Model {
         // Else what looks like a string might be a name.
         let is_value = matches!(event.get(brought.string.end + 1), Some(b',' | b'}'));
         let is_string = brought.kind != Kind::ToolCall;
-        if json && is_string && is_value && event.len() <= LONGEST_MODEL {
+        if json && is_string && is_value && event.len() <= LONGEST_TEMPLATE {
             self.chunk.clear();
             self.chunk.extend_from_slice(event);
             self.brought = Some(brought);
@@ -155,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_like_the_model_is_known_by_the_bytes_around_its_string() {
-        let mut model = Model::default();
+    fn a_chunk_like_the_template_is_known_by_the_bytes_around_its_string() {
+        let mut template = Template::default();
         let first = chat(r#""content":" a","reasoning_content":null"#);
-        assert_eq!(model.brought(first.as_bytes()), None);
+        assert_eq!(template.brought(first.as_bytes()), None);
         let brought = brought(Endpoint::Chat, first.as_bytes()).expect("it brings text");
         assert_eq!(brought.text(first.as_bytes()), Some(&b" a"[..]));
-        model.take(first.as_bytes(), Some(brought));
+        template.take(first.as_bytes(), Some(brought));
         for (text, known) in [
             ("b", true),
             (r"\n", true),
@@ -173,12 +173,12 @@ mod tests {
             (r"b\", false),
         ] {
             let next = chat(&format!(r#""content":"{text}","reasoning_content":null"#));
-            let said = model.brought(next.as_bytes());
+            let said = template.brought(next.as_bytes());
             let said = said.as_ref().and_then(|said| said.text(next.as_bytes()));
             assert_eq!(said, known.then_some(text.as_bytes()), "{text}");
         }
         let longer = chat(r#""content":"b","reasoning_content":"c""#);
-        assert_eq!(model.brought(longer.as_bytes()), None);
+        assert_eq!(template.brought(longer.as_bytes()), None);
     }
 
     #[test]
@@ -199,15 +199,15 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_no_model() {
-        let mut model = Model::default();
+    fn a_name_is_no_template() {
+        let mut template = Template::default();
         let event = br#"data: {"text":"a":5}"#;
         let brought = brought(Endpoint::Completions, event);
         assert_eq!(
             brought.as_ref().and_then(|it| it.text(event)),
             Some(&b"a"[..])
         );
-        model.take(event, brought);
-        assert_eq!(model.brought(event), None);
+        template.take(event, brought);
+        assert_eq!(template.brought(event), None);
     }
 }

@@ -29,6 +29,7 @@ use prometheus::IntGauge;
 
 use super::endpoint::Endpoint;
 use super::handler::Routed;
+use super::headers;
 use crate::config::{ContinuationSettings, Switch};
 use crate::telemetry::trace::LegTraces;
 
@@ -110,6 +111,18 @@ impl Drop for Reserved {
     }
 }
 
+/// A body longer than this has memory of its own, or so much of what it was read into that it may as well keep all.
+const LONGEST_COPIED: usize = 16 * 1024;
+
+/// The same bytes without the buffer that a short request was read into together with its head.
+fn detached(body: &Bytes) -> Bytes {
+    if body.len() > LONGEST_COPIED {
+        body.clone()
+    } else {
+        Bytes::copy_from_slice(body)
+    }
+}
+
 /// A stream's request, kept until its end.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -134,8 +147,8 @@ impl Kept {
         Some(Arc::new(Self {
             endpoint: routed.endpoint,
             paired: routed.paired,
-            headers: routed.headers.clone(),
-            body: routed.body.clone(),
+            headers: headers::detached(routed.headers),
+            body: detached(routed.body),
             model: Arc::from(routed.model),
             traces: routed.traces.clone(),
             _bytes: reserved,

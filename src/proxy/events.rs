@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::chunk::{self, Model};
+use super::chunk::{self, Template};
 use super::continuation::Said;
 use super::endpoint::Endpoint;
 use super::logprobs::PromptLogprobs;
@@ -18,7 +18,7 @@ pub(super) struct Events {
     endpoint: Endpoint,
     scanner: EventScanner,
     /// The last event, where others can be known by it.
-    model: Model,
+    template: Template,
     /// Pieces of an event that has not ended, up to [`sse::LONGEST_EVENT`] bytes: a worker that never ends its event
     /// fills no memory.
     pub(super) held: Vec<Bytes>,
@@ -49,7 +49,7 @@ impl Events {
                 Some(_) => EventScanner::up_to(longest_merged),
                 None => EventScanner::default(),
             },
-            model: Model::default(),
+            template: Template::default(),
             held: Vec::new(),
             held_bytes: 0,
             merge,
@@ -64,7 +64,7 @@ impl Events {
     /// Another worker goes on with the stream: what the last one left half-written is nothing.
     pub(super) fn begin_anew(&mut self) {
         self.scanner = EventScanner::default();
-        self.model = Model::default();
+        self.template = Template::default();
         self.held.clear();
         self.held_bytes = 0;
     }
@@ -102,7 +102,7 @@ impl Events {
         let Self {
             endpoint,
             scanner,
-            model,
+            template,
             merge,
             meter,
             said,
@@ -119,7 +119,7 @@ impl Events {
                 return;
             }
             // Most chunks are the last one with another text: they are no error and no end, and bring a token.
-            if let (Some(brought), Some(meter)) = (model.brought(event), meter.as_mut()) {
+            if let (Some(brought), Some(meter)) = (template.brought(event), meter.as_mut()) {
                 good = end;
                 meter.another(now);
                 if let Some(said) = said {
@@ -147,7 +147,7 @@ impl Events {
             }
             if let Some(meter) = meter {
                 let counted = meter.event(event, brought.as_ref(), now);
-                model.take(event, brought.filter(|_| counted));
+                template.take(event, brought.filter(|_| counted));
             }
             if let Some(merge) = merge {
                 queue.push_back(merge.merge_event(event));
@@ -197,13 +197,13 @@ fn is_the_workers(error: &StreamError) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use crate::config::Config;
     use policies::worker::Role;
     use prometheus::{Histogram, IntCounter};
     use proptest::prelude::*;
 
     use super::*;
     use crate::clock::Clock;
+    use crate::config::Config;
     use crate::telemetry::{Buckets, Metrics, TokenCount};
     use crate::workers::{WorkerRegistry, WorkerSpec, WorkerUrl};
 
@@ -228,13 +228,13 @@ mod tests {
     type Known = (TokenCount, SaidSoFar, bool, Vec<u8>);
     type SaidSoFar = (Vec<u8>, bool, Vec<u8>, Option<Vec<u8>>);
 
-    /// What is known of a stream that comes in pieces; `each_anew` forgets the model in front of every piece.
+    /// What is known of a stream that comes in pieces; `each_anew` forgets the template in front of every piece.
     fn known(endpoint: Endpoint, pieces: &[Bytes], each_anew: bool) -> Known {
         let (mut events, _) = measured(endpoint);
         let (mut queue, now) = (VecDeque::new(), Instant::now());
         for piece in pieces {
             if each_anew {
-                events.model = Model::default();
+                events.template = Template::default();
             }
             if events.take(piece.clone(), &mut queue, now).is_some() {
                 break;
@@ -246,7 +246,7 @@ mod tests {
             said.text().to_vec(),
             said.is_more_than_text(),
             said.first().to_vec(),
-            // A chunk that is known by its model is kept by it: the same but for its text.
+            // A chunk that is known by its template is kept by it: the same but for its text.
             (endpoint == Endpoint::Generate).then(|| said.last().to_vec()),
         );
         let sent = queue.iter().flatten().copied().collect();
@@ -307,7 +307,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_known_by_a_model_is_what_each_event_says(
+        fn what_is_known_by_a_template_is_what_each_event_says(
             chunks in prop::collection::vec(chunk(), 0..12),
             times in prop::collection::vec(1usize..4, 12),
         ) {

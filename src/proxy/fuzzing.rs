@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::bootstrap::{self, Pairing, Rid};
-use super::chunk::{self, Model};
+use super::chunk::{self, Template};
 use super::endpoint::Endpoint;
 use super::headers;
 use super::request::{BOOTSTRAP_MEMBERS, RequestView};
@@ -73,21 +73,21 @@ pub fn events(bytes: &[u8]) {
         assert!(sse::error_in(event).is_none() || event != b"data: [DONE]");
     }
     for endpoint in [Endpoint::Chat, Endpoint::Completions] {
-        known_by_models(endpoint, &whole.0);
+        known_by_templates(endpoint, &whole.0);
     }
 }
 
 /// What is known of an event because it is like the one before is what a look at all of it finds.
-fn known_by_models(endpoint: Endpoint, events: &[Vec<u8>]) {
-    let mut model = Model::default();
+fn known_by_templates(endpoint: Endpoint, events: &[Vec<u8>]) {
+    let mut template = Template::default();
     for event in events {
         let brought = chunk::brought(endpoint, event);
-        if let Some(known) = model.brought(event) {
+        if let Some(known) = template.brought(event) {
             assert_eq!(brought, Some(known));
             assert!(sse::is_event(event) && !sse::is_done(event));
             assert_eq!(sse::error_in(event), None);
         }
-        model.take(event, brought);
+        template.take(event, brought);
     }
 }
 

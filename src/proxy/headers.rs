@@ -1,5 +1,6 @@
 //! Which headers go to a worker and which come back.
 
+use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::endpoint::Endpoint;
@@ -45,6 +46,23 @@ pub fn to_worker(client: &HeaderMap) -> HeaderMap {
         }
     }
     headers
+}
+
+/// The same headers in memory of their own. A request's lie in the buffer that it was read into, which lives as long as
+/// one of them does.
+pub fn detached(headers: &HeaderMap) -> HeaderMap {
+    let length = headers.values().map(HeaderValue::len).sum();
+    let mut values = BytesMut::with_capacity(length);
+    let mut own = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        values.extend_from_slice(value.as_bytes());
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        let value = HeaderValue::from_maybe_shared(values.split().freeze());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            own.append(name, value);
+        }
+    }
+    own
 }
 
 /// The headers of a worker's answer that the client gets. The length goes only where the body is relayed unchanged,
@@ -102,6 +120,27 @@ mod tests {
             );
         }
         headers
+    }
+
+    #[test]
+    fn detached_headers_say_the_same_and_lie_elsewhere() {
+        let read = bytes::Bytes::from_static(b"Bearer x");
+        let mut headers = map(&[
+            ("x-smg-routing-key", "a"),
+            ("cookie", "b=c"),
+            ("cookie", "d"),
+        ]);
+        headers.insert(
+            "authorization",
+            HeaderValue::from_maybe_shared(read.clone()).unwrap(),
+        );
+        let own = detached(&headers);
+        assert_eq!(own, headers);
+        assert!(
+            !read
+                .as_ptr_range()
+                .contains(&own["authorization"].as_bytes().as_ptr())
+        );
     }
 
     #[test]

@@ -13,6 +13,9 @@ use std::{fmt, io, path::Path};
 /// Workers of each role: one has the fault and the other could serve.
 const OF_EACH: u16 = 2;
 
+/// Fleets of several routers look for free ports at the same time.
+const TRIES: u32 = 4;
+
 /// The model's times are multiplied by this: tokens come every 10 ms or so, slow enough to strike between them.
 const TIME_SCALE: &str = "2";
 
@@ -68,8 +71,18 @@ struct Load {
 }
 
 impl Fleet {
-    /// Starts them by this bench's own program.
+    /// Starts them by this bench's own program; anew where another fleet took one of their ports in between.
     pub async fn start(bench: &Path) -> Result<Self, FleetError> {
+        for _ in 1..TRIES {
+            match Self::try_to_start(bench).await {
+                Err(FleetError::Child(ChildError::EndedEarly(_))) => {}
+                started => return started,
+            }
+        }
+        Self::try_to_start(bench).await
+    }
+
+    async fn try_to_start(bench: &Path) -> Result<Self, FleetError> {
         let first = child::free_range(4 * OF_EACH).map_err(FleetError::Ports)?;
         let mut all = Vec::new();
         for place in 0..2 * OF_EACH {

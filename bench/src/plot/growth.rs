@@ -27,7 +27,7 @@ pub struct Panel {
 
 pub(super) struct Growth<'a> {
     pub title: &'a str,
-    /// The name of the dashed lines.
+    /// What the dashed lines are.
     pub in_step: &'a str,
     pub panels: &'a [Panel],
 }
@@ -47,16 +47,15 @@ impl Picture for Growth<'_> {
                 names.push(name);
             }
         }
-        let series = names.len();
-        names.push(self.in_step);
-        let area = canvas::header(root, self.title, &names)?;
+        let title = format!("{} (dashed: {})", self.title, self.in_step);
+        let area = canvas::header(root, &title, &names)?;
         let drawn = self
             .panels
             .iter()
             .filter(|panel| panel.points().next().is_some());
         let drawn: Vec<_> = drawn.collect();
         for (panel, area) in drawn.iter().zip(area.split_evenly((1, drawn.len().max(1)))) {
-            panel.draw(&area, &names[..series])?;
+            panel.draw(&area, &names)?;
         }
         Ok(())
     }
@@ -101,7 +100,7 @@ impl Panel {
             // To where the picture ends at its top.
             let end = last.0.min(first.0 * ys.end / first.1);
             let in_step = [*first, (end, first.1 * end / first.0)];
-            let faint: ShapeStyle = canvas::colour(names.len()).stroke_width(2);
+            let faint: ShapeStyle = canvas::FAINT.stroke_width(2);
             chart.draw_series(DashedLineSeries::new(in_step, DASH, DASH, faint))?;
             let stroke = canvas::colour(index).stroke_width(3);
             chart.draw_series(LineSeries::new(points.iter().copied(), stroke))?;
