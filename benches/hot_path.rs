@@ -269,24 +269,24 @@ fn at_most(instructions: u64, blocks: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::round_robin(args = (Fleet::new("round_robin")), config = at_most(1_170, 0))]
-#[bench::power_of_two(args = (Fleet::new("power_of_two")), config = at_most(1_620, 0))]
-#[bench::random(args = (Fleet::new("random")), config = at_most(1_220, 0))]
-#[bench::cache_aware(args = (Fleet::new("cache_aware")), config = at_most(123_000, 0))]
+#[bench::round_robin(args = (Fleet::new("round_robin")), config = at_most(1_150, 0))]
+#[bench::power_of_two(args = (Fleet::new("power_of_two")), config = at_most(1_600, 0))]
+#[bench::random(args = (Fleet::new("random")), config = at_most(1_200, 0))]
+#[bench::cache_aware(args = (Fleet::new("cache_aware")), config = at_most(121_000, 0))]
 fn pair_among_1000(fleet: Fleet) -> (Fleet, (Picked, Picked)) {
     let pair = black_box(fleet.pick());
     (fleet, pair)
 }
 
 #[library_benchmark]
-#[bench::small(args = (Rig::new()), config = at_most(66_000, 70))]
+#[bench::small(args = (Rig::new()), config = at_most(64_800, 68))]
 fn chat(rig: Rig) -> Rig {
     assert_eq!(rig.ask(CHAT), 1);
     rig
 }
 
 #[library_benchmark]
-#[bench::one_by_one(args = (Rig::new()), config = at_most(3_040_000, 400))]
+#[bench::one_by_one(args = (Rig::new()), config = at_most(2_980_000, 390))]
 fn a_thousand_events(rig: Rig) -> Rig {
     assert_eq!(rig.ask(STREAMED_CHAT), EVENTS);
     rig

@@ -1,5 +1,5 @@
-//! Pictures: grouped bars, lines and growth as files, each as an SVG for documents and a PNG for everything else; curves, rows
-//! and strips to stand in a page.
+//! Pictures: grouped bars and lines as files, each as an SVG for documents and a PNG for everything else; growth as an SVG
+//! alone; curves, rows and strips to stand in a page.
 //!
 //! Both files come from one drawing, so that they can't disagree. The font is in the binary: a picture looks the same
 //! on a machine without fonts, and a text's width is known before it is drawn.

@@ -18,7 +18,7 @@ impl Cut {
     /// Whether links can be cut here, and if not what is missing.
     pub fn is_possible() -> Result<(), String> {
         let asked = nft("list tables");
-        asked.map_err(|error| format!("nftables can't be used here ({error}): links are not cut"))
+        asked.map_err(|error| format!("links are not cut, for which nftables has to be installed and this to run as root: {error}"))
     }
 
     /// Nothing passes to these ports nor from them.
