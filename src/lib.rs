@@ -20,4 +20,5 @@ pub mod simulate;
 pub mod telemetry;
 pub mod ui;
 pub mod upstream;
+mod woken;
 pub mod workers;

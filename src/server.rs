@@ -3,6 +3,7 @@
 //! What a client may take of the router's time and memory before it has said anything is bounded here: its head by time,
 //! number of headers and bytes; an answer that it doesn't take by time.
 
+mod drain;
 mod stall;
 
 use std::io;
@@ -13,7 +14,6 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use prometheus::IntGauge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use self::drain::Drain;
 use self::stall::Patient;
 
 /// For a TLS handshake: a client that sends a byte now and then holds no connection for ever.
@@ -124,14 +125,14 @@ pub async fn serve(
     ending: Ending,
     open: Option<IntGauge>,
 ) {
-    let graceful = GracefulShutdown::new();
+    let drain = Arc::new(Drain::default());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = ending.drain.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let connection = connection(stream, tls.clone(), router.clone(), patience, graceful.watcher());
+                    let connection = connection(stream, tls.clone(), router.clone(), patience, Arc::clone(&drain));
                     let open = open.clone().map(Open::count);
                     connections.spawn(async move {
                         connection.await;
@@ -147,8 +148,10 @@ pub async fn serve(
         }
     }
     drop(listener);
+    drain.begin();
+    let all_end = async { while connections.join_next().await.is_some() {} };
     tokio::select! {
-        () = graceful.shutdown() => {}
+        () = all_end => {}
         () = ending.abort.cancelled() => tracing::warn!("ended at once: running requests are cut"),
         () = tokio::time::sleep(ending.grace) => {
             tracing::warn!(grace_secs = ending.grace.as_secs(), "the grace period is over: running requests are cut");
@@ -178,16 +181,16 @@ async fn connection(
     tls: Option<TlsAcceptor>,
     router: Router,
     patience: Patience,
-    watcher: Watcher,
+    drain: Arc<Drain>,
 ) {
     // Without it a token waits up to 40 ms for the client's acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let ended = match tls {
-        None => http(stream, router, patience, watcher).await,
+        None => http(stream, router, patience, drain).await,
         // A box of its own, so that plain connections have no place for what TLS needs.
-        Some(acceptor) => Box::pin(tls_http(acceptor, stream, router, patience, watcher)).await,
+        Some(acceptor) => Box::pin(tls_http(acceptor, stream, router, patience, drain)).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
@@ -199,10 +202,10 @@ async fn tls_http(
     stream: TcpStream,
     router: Router,
     patience: Patience,
-    watcher: Watcher,
+    drain: Arc<Drain>,
 ) -> hyper::Result<()> {
     match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => return http(stream, router, patience, watcher).await,
+        Ok(Ok(stream)) => return http(stream, router, patience, drain).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
     }
@@ -214,7 +217,7 @@ fn http<S>(
     stream: S,
     router: Router,
     patience: Patience,
-    watcher: Watcher,
+    drain: Arc<Drain>,
 ) -> impl Future<Output = hyper::Result<()>> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -228,7 +231,7 @@ where
             TokioIo::new(Patient::new(stream, patience.stall)),
             TowerToHyperService::new(router),
         );
-    watcher.watch(connection)
+    drain.ends(connection)
 }
 
 /// Binds, with an error that says what to do.

@@ -105,6 +105,13 @@ fn length_of(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// Whether there is neither a quote nor an escape in `text`. It is looked at to its end, because that takes sixteen bytes at
+/// a time, and a token's text has fewer.
+fn is_plain(text: &[u8]) -> bool {
+    let marks = |marked, byte: &u8| marked | (*byte == b'"') | (*byte == b'\\');
+    !text.iter().fold(false, marks)
+}
+
 /// A chunk by which the next ones are known.
 #[derive(Debug, Default)]
 pub(super) struct Template {
@@ -119,9 +126,10 @@ impl Template {
         let Brought { kind, string } = self.brought.as_ref()?;
         let rest = event.strip_prefix(&self.chunk[..string.start])?;
         let length = rest.strip_suffix(&self.chunk[string.end..])?.len();
-        // The suffix begins with the closing quote: the string has to end there and not before.
-        let ends = length > 0 && length_of(&rest[..=length]) == Some(length);
-        ends.then(|| Brought {
+        let text = &rest[..length];
+        // The suffix begins with the closing quote: the string has to end there and not before. Few have anything escaped.
+        let ends = is_plain(text) || length_of(&rest[..=length]) == Some(length);
+        (length > 0 && ends).then(|| Brought {
             kind: *kind,
             string: string.start..string.start + length,
         })

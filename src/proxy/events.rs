@@ -163,7 +163,7 @@ impl Events {
         if over {
             ended = good;
         }
-        if ended > 0 {
+        if ended > 0 && !self.held.is_empty() {
             self.release(queue);
         }
         if ended == piece.len() {

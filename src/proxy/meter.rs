@@ -117,7 +117,11 @@ impl StreamMeter {
             return;
         }
         // A chunk of k tokens that comes so long after the one before is k tokens, a k-th of it apart.
-        let each = (now - times.last) / arrival.tokens;
+        let each = if now == times.last {
+            Duration::ZERO
+        } else {
+            (now - times.last) / arrival.tokens
+        };
         times.last = now;
         let tokens = arrival.tokens.min(MOST_TOKENS);
         if each == self.run.each {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::StatusCode;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -23,8 +23,6 @@ pub struct EventScanner {
     longest: usize,
     /// The event that has begun but not ended; empty while pieces hold whole events, so nothing is copied then.
     partial: Vec<u8>,
-    /// Bytes of `partial` that are known to hold no end of an event.
-    searched: usize,
     /// The partial event outgrew `longest`: it is skipped up to its end.
     skipping: bool,
 }
@@ -41,7 +39,6 @@ impl EventScanner {
         Self {
             longest,
             partial: Vec::new(),
-            searched: 0,
             skipping: false,
         }
     }
@@ -58,28 +55,22 @@ impl EventScanner {
         piece: &[u8],
         mut on_event: impl FnMut(&[u8], usize),
     ) -> usize {
-        if self.partial.is_empty() {
-            let ended = split_events(piece, 0, &mut on_event);
-            self.keep(&piece[ended..]);
-            return ended;
-        }
-        let before = self.partial.len();
-        self.partial.extend_from_slice(piece);
-        let skipping = self.skipping;
-        let mut first = true;
-        let ended = split_events(&self.partial, self.searched, &mut |event, end| {
-            if !(skipping && std::mem::take(&mut first)) {
-                on_event(event, end - before.min(end));
+        let mut ended = 0;
+        if !self.partial.is_empty() {
+            let Some(end) = first_end(&self.partial, piece) else {
+                self.keep(piece);
+                return 0;
+            };
+            if !std::mem::take(&mut self.skipping) {
+                self.partial.extend_from_slice(&piece[..end]);
+                on_event(without_blank_line(&self.partial), end);
             }
-        });
-        if ended == 0 {
-            self.bound();
-            return 0;
+            self.partial.clear();
+            ended = end;
         }
-        self.skipping = false;
-        self.partial.drain(..ended);
-        self.searched = searchable_from(&self.partial);
-        ended - before.min(ended)
+        ended += split_events(&piece[ended..], |event, end| on_event(event, ended + end));
+        self.keep(&piece[ended..]);
+        ended
     }
 
     /// Whether the stream so far ends with a whole event.
@@ -90,43 +81,56 @@ impl EventScanner {
 
     fn keep(&mut self, rest: &[u8]) {
         self.partial.extend_from_slice(rest);
-        self.bound();
-    }
-
-    fn bound(&mut self) {
         if self.partial.len() > self.longest {
             self.skipping = true;
             // The last bytes may begin the blank line.
             self.partial.drain(..self.partial.len() - 3);
         }
-        self.searched = searchable_from(&self.partial);
     }
 }
 
-/// A blank line of at most four bytes may straddle two pieces.
-fn searchable_from(partial: &[u8]) -> usize {
-    partial.len().saturating_sub(3)
+/// The length of what follows a newline to its blank line, if one does.
+fn blank_line(behind_newline: &[u8]) -> Option<usize> {
+    match behind_newline {
+        [b'\n', ..] => Some(1),
+        [b'\r', b'\n', ..] => Some(2),
+        _ => None,
+    }
 }
 
-/// Calls `on_event` for each event of `bytes` that ends, with where its blank line ends, looking for ends from `from`
-/// on; answers where the last one's ends.
-fn split_events(bytes: &[u8], from: usize, on_event: &mut impl FnMut(&[u8], usize)) -> usize {
-    let (mut start, mut at) = (0, from);
+/// Where in `piece` the event ends that has begun with `partial`, in which none ends.
+fn first_end(partial: &[u8], piece: &[u8]) -> Option<usize> {
+    let straddling = match (partial, piece) {
+        ([.., b'\n'], _) => blank_line(piece),
+        ([.., b'\n', b'\r'], [b'\n', ..]) => Some(1),
+        _ => None,
+    };
+    straddling.or_else(|| {
+        let mut newlines = memchr_iter(b'\n', piece);
+        newlines.find_map(|at| Some(at + 1 + blank_line(&piece[at + 1..])?))
+    })
+}
+
+/// An event that ends with its blank line, without it.
+fn without_blank_line(event: &[u8]) -> &[u8] {
+    let line = |bytes| {
+        let bytes = <[u8]>::strip_suffix(bytes, b"\n").unwrap_or(bytes);
+        bytes.strip_suffix(b"\r").unwrap_or(bytes)
+    };
+    line(line(event))
+}
+
+/// Calls `on_event` for each event of `bytes` that ends, with where its blank line ends; answers where the last one's does.
+fn split_events(bytes: &[u8], mut on_event: impl FnMut(&[u8], usize)) -> usize {
+    let (mut start, mut at) = (0, 0);
     while let Some(offset) = memchr(b'\n', &bytes[at..]) {
-        let newline = at + offset;
-        let blank = match &bytes[newline + 1..] {
-            [b'\n', ..] => 1,
-            [b'\r', b'\n', ..] => 2,
-            _ => {
-                at = newline + 1;
-                continue;
-            }
-        };
-        let event = &bytes[start..newline];
-        let end = newline + 1 + blank;
-        on_event(event.strip_suffix(b"\r").unwrap_or(event), end);
-        start = end;
-        at = start;
+        at += offset + 1;
+        if let Some(blank) = blank_line(&bytes[at..]) {
+            let event = &bytes[start..at - 1];
+            at += blank;
+            on_event(event.strip_suffix(b"\r").unwrap_or(event), at);
+            start = at;
+        }
     }
     start
 }

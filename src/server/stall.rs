@@ -4,11 +4,11 @@
 //! worker's place is, and a drain that waits for it. There is no timer as long as everything that is written is taken.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -87,11 +87,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         let written = if length > SMALL || slices.len() < 2 {
             stream.poll_write_vectored(context, slices)
         } else {
-            let mut together = SmallVec::<[u8; SMALL]>::new();
+            let mut memory = [const { MaybeUninit::uninit() }; SMALL];
+            let mut together = ReadBuf::uninit(&mut memory);
             for slice in slices {
-                together.extend_from_slice(slice);
+                together.put_slice(slice);
             }
-            stream.poll_write(context, &together)
+            stream.poll_write(context, together.filled())
         };
         self.bounded(written, context)
     }

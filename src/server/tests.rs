@@ -21,12 +21,12 @@ const PATIENCE: Patience = Patience {
 const SOCKET: usize = 64 * 1024;
 
 /// A connection to `router`, and the task that serves it.
-fn connected(router: Router) -> (DuplexStream, JoinSet<hyper::Result<()>>, GracefulShutdown) {
+fn connected(router: Router) -> (DuplexStream, JoinSet<hyper::Result<()>>, Arc<Drain>) {
     let (ours, theirs) = tokio::io::duplex(SOCKET);
-    let graceful = GracefulShutdown::new();
+    let drain = Arc::new(Drain::default());
     let mut serving = JoinSet::new();
-    serving.spawn(http(ours, router, PATIENCE, graceful.watcher()));
-    (theirs, serving, graceful)
+    serving.spawn(http(ours, router, PATIENCE, Arc::clone(&drain)));
+    (theirs, serving, drain)
 }
 
 fn hello() -> Router {
@@ -50,7 +50,7 @@ async fn a_head_may_take_its_time_and_no_more_however_it_is_dripped() {
     let head = b"GET / HTTP/1.1\r\nhost: r\r\nconnection: close\r\n\r\n";
     let second = Duration::from_secs(1);
     for (pause, answered) in [(second, true), (2 * second, false), (60 * second, false)] {
-        let (mut client, mut serving, _graceful) = connected(hello());
+        let (mut client, mut serving, _drain) = connected(hello());
         let began = Instant::now();
         let ended = async {
             let ended = serving.join_next().await;
@@ -68,7 +68,7 @@ async fn a_head_may_take_its_time_and_no_more_however_it_is_dripped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_rests_is_kept_for_as_long_as_a_head_may_take() {
-    let (mut client, mut serving, _graceful) = connected(hello());
+    let (mut client, mut serving, _drain) = connected(hello());
     let request = b"GET / HTTP/1.1\r\nhost: r\r\n\r\n";
     let mut buffer = [0; 1_000];
     for _ in 0..3 {
@@ -96,7 +96,7 @@ async fn for_a_client_that_stops_reading_little_is_made_and_not_for_ever() {
             }))
         };
         let router = Router::new().route("/", routing::get(endless));
-        let (mut client, mut serving, _graceful) = connected(router);
+        let (mut client, mut serving, _drain) = connected(router);
         client
             .write_all(b"GET / HTTP/1.1\r\nhost: r\r\n\r\n")
             .await
@@ -118,9 +118,8 @@ async fn for_a_client_that_stops_reading_little_is_made_and_not_for_ever() {
 async fn a_connection_without_tls_has_no_place_for_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let graceful = GracefulShutdown::new();
     let stream = TcpStream::connect(address).await.unwrap();
-    let task = connection(stream, None, Router::new(), PATIENCE, graceful.watcher());
+    let task = connection(stream, None, Router::new(), PATIENCE, Arc::default());
     let size = size_of_val(&task);
     assert!(size <= 2048, "{size} bytes for each connection");
 }

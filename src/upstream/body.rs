@@ -46,6 +46,9 @@ impl UpstreamBody {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, UpstreamError>>> {
+        if let Kind::Pooled(body) = &mut self.0 {
+            return body.poll_data(context);
+        }
         loop {
             match ready!(Pin::new(&mut *self).poll_frame(context)) {
                 None => return Poll::Ready(None),

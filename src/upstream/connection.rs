@@ -13,11 +13,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes};
 use http::Response;
 use smallvec::SmallVec;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop;
 
 use super::client::UpstreamRequest;
 use super::http1::{self, Framing, Head};
+use crate::woken::Woken;
 
 /// Bytes of one read. Tokens come in hundreds of bytes; a stream that comes faster is read in pieces of this.
 const READ: usize = 16 * 1024;
@@ -98,6 +100,8 @@ pub(super) struct Connection {
     /// Of the worker, `host:port`.
     pub authority: Arc<str>,
     stream: TcpStream,
+    /// Who waits for the worker to send something.
+    reader: Woken,
 }
 
 /// An answer that has begun.
@@ -112,8 +116,12 @@ pub(super) struct Begun {
 }
 
 impl Connection {
-    pub const fn over(stream: TcpStream, authority: Arc<str>) -> Self {
-        Self { authority, stream }
+    pub fn over(stream: TcpStream, authority: Arc<str>) -> Self {
+        Self {
+            authority,
+            stream,
+            reader: Woken::default(),
+        }
     }
 
     /// Whether the worker has said nothing since its last answer, neither bytes nor that it closes, as far as is known
@@ -125,6 +133,8 @@ impl Connection {
 
     /// Sends and waits for the answer's head. After an error `request` says whether anything of it went out.
     pub async fn send(&mut self, request: &mut Outgoing) -> Result<Begun, String> {
+        // It may have been looked at in the pool, by whom doesn't matter.
+        self.reader = Woken::default();
         // Of a head that comes in more than one read.
         let mut received = Vec::new();
         std::future::poll_fn(|context| self.poll_send(request, &mut received, context)).await
@@ -181,6 +191,25 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
+    fn poll_read(
+        &mut self,
+        read: &mut ReadBuf<'_>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        // Nothing has come since the same task was told so.
+        let may_have_come = || self.stream.try_io(Interest::READABLE, || Ok(())).is_ok();
+        if self.reader.is(context) && !may_have_come() {
+            return Poll::Pending;
+        }
+        self.reader = Woken::default();
+        let asked = coop::has_budget_remaining();
+        let polled = Pin::new(&mut self.stream).poll_read(context, read);
+        if polled.is_pending() && asked {
+            self.reader = Woken::of(context);
+        }
+        polled
+    }
+
     fn poll_head(
         &mut self,
         received: &mut Vec<u8>,
@@ -189,8 +218,7 @@ impl Connection {
         loop {
             let mut memory = [const { MaybeUninit::uninit() }; READ];
             let mut read = ReadBuf::uninit(&mut memory);
-            let stream = Pin::new(&mut self.stream);
-            if let Err(error) = ready!(stream.poll_read(context, &mut read)) {
+            if let Err(error) = ready!(self.poll_read(&mut read, context)) {
                 return Poll::Ready(Err(error.to_string()));
             }
             if read.filled().is_empty() {
@@ -221,8 +249,7 @@ impl Connection {
         loop {
             let mut memory = [const { MaybeUninit::uninit() }; READ];
             let mut read = ReadBuf::uninit(&mut memory);
-            let stream = Pin::new(&mut self.stream);
-            if let Err(error) = ready!(stream.poll_read(context, &mut read)) {
+            if let Err(error) = ready!(self.poll_read(&mut read, context)) {
                 return Poll::Ready(Err(error.to_string()));
             }
             let bytes = read.filled_mut();

@@ -197,6 +197,35 @@ impl fmt::Debug for PooledBody {
     }
 }
 
+impl PooledBody {
+    /// The next data; `None` at the end.
+    pub fn poll_data(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, UpstreamError>>> {
+        if !self.start.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.start))));
+        }
+        self.write_on(context);
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(
+            match ready!(connection.poll_data(&mut self.framing, context)) {
+                Ok(Read::Data(data)) => Some(Ok(data)),
+                Ok(Read::End { last, clean }) => {
+                    self.ended(clean);
+                    (!last.is_empty()).then(|| Ok(last))
+                }
+                Err(cause) => {
+                    self.connection = None;
+                    Some(Err(UpstreamError::Body(cause)))
+                }
+            },
+        )
+    }
+}
+
 impl Body for PooledBody {
     type Data = Bytes;
     type Error = UpstreamError;
@@ -205,28 +234,8 @@ impl Body for PooledBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        let this = &mut *self;
-        if !this.start.is_empty() {
-            let start = std::mem::take(&mut this.start);
-            return Poll::Ready(Some(Ok(Frame::data(start))));
-        }
-        this.write_on(context);
-        let Some(connection) = &mut this.connection else {
-            return Poll::Ready(None);
-        };
-        Poll::Ready(
-            match ready!(connection.poll_data(&mut this.framing, context)) {
-                Ok(Read::Data(data)) => Some(Ok(Frame::data(data))),
-                Ok(Read::End { last, clean }) => {
-                    this.ended(clean);
-                    (!last.is_empty()).then(|| Ok(Frame::data(last)))
-                }
-                Err(cause) => {
-                    this.connection = None;
-                    Some(Err(UpstreamError::Body(cause)))
-                }
-            },
-        )
+        self.poll_data(context)
+            .map(|data| data.map(|result| result.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -14,7 +14,9 @@ const SLICES: usize = 6;
 const SLICE: Duration = Duration::from_secs(10);
 
 /// What a unit of the histograms is: fine enough that an ITL of 2 ms is known to 1 %.
-const UNIT_NANOS: u128 = 10_000;
+const UNIT_NANOS: u32 = 10_000;
+
+const UNITS_PER_SECOND: u64 = 1_000_000_000 / UNIT_NANOS as u64;
 
 /// No request lasts longer, as far as this is concerned.
 const LONGEST: u64 = 360_000_000;
@@ -115,7 +117,7 @@ impl Latencies {
             let highest = self.0.value_at_quantile(quantile);
             // Values are known by their bucket: its middle is nearest.
             let units = self.0.median_equivalent(highest);
-            Duration::from_nanos(units.saturating_mul(UNIT_NANOS as u64))
+            Duration::from_nanos(units.saturating_mul(u64::from(UNIT_NANOS)))
         })
     }
 }
@@ -125,8 +127,9 @@ fn empty() -> Histogram<u32> {
 }
 
 fn units(latency: Duration) -> u64 {
-    let rounded = (latency.as_nanos() + UNIT_NANOS / 2) / UNIT_NANOS;
-    u64::try_from(rounded).unwrap_or(LONGEST).min(LONGEST)
+    let whole = latency.as_secs().saturating_mul(UNITS_PER_SECOND);
+    let rest = (latency.subsec_nanos() + UNIT_NANOS / 2) / UNIT_NANOS;
+    whole.saturating_add(u64::from(rest)).min(LONGEST)
 }
 
 #[cfg(test)]

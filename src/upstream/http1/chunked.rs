@@ -56,8 +56,7 @@ impl Chunked {
         let (mut data, mut taken) = (0, 0);
         while taken < bytes.len() && self.state != State::Done {
             if self.state != State::Data {
-                self.state = self.after(bytes[taken])?;
-                taken += 1;
+                taken += self.step(&bytes[taken..])?;
                 continue;
             }
             let here = usize::try_from(self.left)
@@ -72,6 +71,18 @@ impl Chunked {
             }
         }
         Ok(Decoded { data, taken })
+    }
+
+    /// Goes on by what stands in front of data, at least a byte; answers how many bytes that was.
+    fn step(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        // Nearly every chunk's line lies whole in what was read.
+        if let Some((size, length)) = line_between_chunks(self.state, bytes) {
+            self.left = size;
+            self.state = State::Data;
+            return Ok(length);
+        }
+        self.state = self.after(bytes[0])?;
+        Ok(1)
     }
 
     /// The state behind a byte that is no data.
@@ -120,4 +131,27 @@ impl Chunked {
         }
         Ok(next)
     }
+}
+
+/// The longest size that is read at once: below 16^8 bytes.
+const DIGITS: usize = 8;
+
+/// The size of the chunk whose data follow, and the length of all that stands in front of them: the end of the chunk before,
+/// if there is one, and a size without anything else. `None` where it is to be looked at byte by byte, the last chunk's
+/// too.
+fn line_between_chunks(state: State, bytes: &[u8]) -> Option<(u64, usize)> {
+    let line = match state {
+        State::SizeBegins => bytes,
+        State::DataEnds => bytes.strip_prefix(b"\r\n")?,
+        _ => return None,
+    };
+    let mut size = 0;
+    for (digits, &byte) in line.iter().take(DIGITS + 1).enumerate() {
+        let Some(digit) = char::from(byte).to_digit(16) else {
+            let ends = line[digits..].starts_with(b"\r\n") && size > 0;
+            return ends.then_some((size, bytes.len() - line.len() + digits + 2));
+        };
+        size = size << 4 | u64::from(digit);
+    }
+    None
 }
