@@ -1,11 +1,13 @@
 //! The program: read the configuration, run, say what went wrong.
 
-use std::io::Write;
+use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use adaptive_router::app::{App, StartError};
 use adaptive_router::config::{Config, Parsed};
 use adaptive_router::{logging, server};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +26,35 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(config: Config) -> ExitCode {
+fn run(config: Config) -> ExitCode {
+    keep_freed_memory();
+    match runtime() {
+        Ok(runtime) => runtime.block_on(start(config)),
+        Err(error) => failed(&error),
+    }
+}
+
+/// glibc gives memory back to the system whenever 128 KiB lie free at the end of a heap, which under load is many times a
+/// second, and each time the pages that come back are cleared anew. It raises that bound, to twice the size of the largest
+/// piece that it ever mapped by itself and freed (`mallopt(3)`, `M_MMAP_THRESHOLD`): so one of some size is freed here,
+/// which nobody ever touches. Other allocators don't mind.
+fn keep_freed_memory() {
+    const LARGEST: usize = 4 << 20;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGEST)));
+}
+
+/// A thread for each core that this process may have. With one core there is nobody to share the work with, and no need to
+/// be ready for it.
+fn runtime() -> io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut builder = match cores {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
+}
+
+async fn start(config: Config) -> ExitCode {
     let _flushed_at_the_end = match logging::start(&config.logging) {
         Ok(guard) => guard,
         Err(error) => return failed(&error),

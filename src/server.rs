@@ -4,6 +4,7 @@
 //! number of headers and bytes; an answer that it doesn't take by time.
 
 mod drain;
+mod outlet;
 mod stall;
 
 use std::io;
@@ -25,8 +26,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower_http::add_extension::AddExtension;
 
 use self::drain::Drain;
+pub use self::outlet::Outlet;
+use self::outlet::WithOutlet;
 use self::stall::Patient;
 
 /// For a TLS handshake: a client that sends a byte now and then holds no connection for ever.
@@ -222,16 +226,16 @@ fn http<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let outlet = Arc::new(Outlet::default());
+    let socket = WithOutlet::new(Patient::new(stream, patience.stall), Arc::clone(&outlet));
+    let service = AddExtension::new(router, Arc::clone(&outlet));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.head)
         .max_headers(MOST_HEADERS)
         .max_buf_size(LONGEST_HEAD)
-        .serve_connection(
-            TokioIo::new(Patient::new(stream, patience.stall)),
-            TowerToHyperService::new(router),
-        );
-    drain.ends(connection)
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
+    drain.ends(connection, outlet)
 }
 
 /// Binds, with an error that says what to do.

@@ -105,13 +105,6 @@ fn length_of(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether there is neither a quote nor an escape in `text`. It is looked at to its end, because that takes sixteen bytes at
-/// a time, and a token's text has fewer.
-fn is_plain(text: &[u8]) -> bool {
-    let marks = |marked, byte: &u8| marked | (*byte == b'"') | (*byte == b'\\');
-    !text.iter().fold(false, marks)
-}
-
 /// A chunk by which the next ones are known.
 #[derive(Debug, Default)]
 pub(super) struct Template {
@@ -128,7 +121,8 @@ impl Template {
         let length = rest.strip_suffix(&self.chunk[string.end..])?.len();
         let text = &rest[..length];
         // The suffix begins with the closing quote: the string has to end there and not before. Few have anything escaped.
-        let ends = is_plain(text) || length_of(&rest[..=length]) == Some(length);
+        let plain = memchr::memchr2(b'"', b'\\', text).is_none();
+        let ends = plain || length_of(&rest[..=length]) == Some(length);
         (length > 0 && ends).then(|| Brought {
             kind: *kind,
             string: string.start..string.start + length,

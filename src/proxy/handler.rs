@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use policies::worker::{Role, WorkerId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -35,6 +36,7 @@ use super::samples;
 use super::tokens;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
+use crate::server::Outlet;
 use crate::telemetry::trace::{LegStart, LegTraces, RequestTrace, Traces};
 use crate::telemetry::{Outcome, RequestLabels, Telemetry, TokenCount, journal};
 use crate::upstream::{Segments, Upstream, UpstreamRequest};
@@ -64,9 +66,8 @@ pub struct Proxy {
 pub fn routes(proxy: &Arc<Proxy>) -> Router {
     let mut router = Router::new();
     for endpoint in Endpoint::ALL {
-        let handler = move |state: State<Arc<Proxy>>, headers: HeaderMap, body: Body| {
-            handle(state, endpoint, headers, body)
-        };
+        let handler =
+            move |state: State<Arc<Proxy>>, request: Request| handle(state, endpoint, request);
         router = router.route(endpoint.path(), routing::post(handler));
         for alias in endpoint.aliases() {
             router = router.route(alias, routing::post(handler));
@@ -75,15 +76,12 @@ pub fn routes(proxy: &Arc<Proxy>) -> Router {
     router.with_state(Arc::clone(proxy))
 }
 
-async fn handle(
-    State(proxy): State<Arc<Proxy>>,
-    endpoint: Endpoint,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let id = headers::request_id(&headers, &proxy.config.server.request_id_headers, endpoint);
-    let mut trace = proxy.traces.request(endpoint.path(), &headers);
-    let mut response = match proxy.serve(endpoint, &headers, body, &mut trace).await {
+async fn handle(State(proxy): State<Arc<Proxy>>, endpoint: Endpoint, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let names = &proxy.config.server.request_id_headers;
+    let id = headers::request_id(&head.headers, names, endpoint);
+    let mut trace = proxy.traces.request(endpoint.path(), &head.headers);
+    let mut response = match proxy.serve(endpoint, &head, body, &mut trace).await {
         Ok(response) => response,
         Err(error) => {
             trace.ends(error.outcome());
@@ -95,6 +93,13 @@ async fn handle(
     };
     response.headers_mut().insert("x-request-id", id);
     response
+}
+
+/// Of the client's connection, where answers of unknown length come in chunks: what a worker said of the length is never
+/// passed on.
+fn outlet(head: &Parts) -> Option<Arc<Outlet>> {
+    let outlet = head.extensions.get::<Arc<Outlet>>();
+    outlet.filter(|_| head.version == Version::HTTP_11).cloned()
 }
 
 /// A request that was understood and let in.
@@ -115,7 +120,7 @@ impl Proxy {
     async fn serve(
         self: &Arc<Self>,
         endpoint: Endpoint,
-        headers: &HeaderMap,
+        head: &Parts,
         body: Body,
         trace: &mut RequestTrace,
     ) -> Result<Response, RouteError> {
@@ -168,7 +173,7 @@ impl Proxy {
         let routed = Routed {
             endpoint,
             paired,
-            headers,
+            headers: &head.headers,
             body,
             view: &view,
             model: &model,
@@ -182,7 +187,7 @@ impl Proxy {
         match committed {
             Ok(committed) => {
                 accepted.traced(std::mem::take(trace));
-                Ok(self.respond(committed, accepted, &routed))
+                Ok(self.respond(committed, accepted, &routed, outlet(head)))
             }
             Err(error) => {
                 accepted.fails(error.outcome(), error.code());
@@ -337,6 +342,7 @@ impl Proxy {
         committed: Committed,
         mut accepted: Accepted,
         routed: &Routed<'_>,
+        outlet: Option<Arc<Outlet>>,
     ) -> Response {
         let Committed {
             mut opened,
@@ -384,6 +390,7 @@ impl Proxy {
             idle: self.config.timeouts.idle,
             endpoint: routed.endpoint,
             kept,
+            outlet,
         };
         *response.body_mut() = match opened.answer {
             Answer::Whole(bytes) => Body::from(bytes),

@@ -31,6 +31,7 @@ use super::logprobs::PromptLogprobs;
 use super::meter::StreamMeter;
 use super::outcome::Accepted;
 use super::sse;
+use crate::server::Outlet;
 use crate::telemetry::Outcome;
 use crate::telemetry::trace::LegTrace;
 use crate::upstream::{UpstreamBody, UpstreamError};
@@ -59,6 +60,10 @@ pub struct Relay {
     accepted: Accepted,
     /// Ready to go out.
     queue: VecDeque<Bytes>,
+    /// Where a stream's chunks go out; `None` where its connection has no chunks.
+    outlet: Option<Arc<Outlet>>,
+    /// The first piece was given, with which the head goes out.
+    began: bool,
     /// Where more comes from; `None` after its end.
     rest: Option<UpstreamBody>,
     events: Option<Events>,
@@ -79,6 +84,8 @@ pub struct Handover {
     pub endpoint: Endpoint,
     /// What another pair needs to go on with the stream, if one is to.
     pub(super) kept: Option<Arc<Kept>>,
+    /// Of the client's connection.
+    pub(super) outlet: Option<Arc<Outlet>>,
 }
 
 impl Relay {
@@ -122,6 +129,8 @@ impl Relay {
             onward: handover.kept.map(Onward::new),
             endpoint: handover.endpoint,
             queue: VecDeque::new(),
+            outlet: handover.outlet,
+            began: false,
             rest: Some(handover.rest),
             events,
             idle: IdleTimer::new(handover.idle),
@@ -215,6 +224,11 @@ impl Relay {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether what is in the queue is the last.
+    fn brings_nothing_more(&self) -> bool {
+        self.rest.is_none() && !self.is_resuming()
     }
 
     /// Whether a body that ends here is all of the answer. SGLang ends a stream of tokens with an event that says so.
@@ -353,16 +367,27 @@ impl Body for Relay {
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let this = &mut *self;
         this.poll_prefill(context);
+        let outlet = this.outlet.as_ref().filter(|_| this.began);
+        if outlet.is_some_and(|outlet| !outlet.is_free()) {
+            return Poll::Pending;
+        }
         if this.queue.is_empty()
             && let Err(error) = ready!(this.gather(context))
         {
             return Poll::Ready(Some(Err(error)));
         }
+        if let Some(outlet) = this.outlet.as_ref().filter(|_| this.began)
+            && !this.brings_nothing_more()
+        {
+            outlet.send(&mut this.queue);
+            return Poll::Pending;
+        }
+        this.began = true;
         Poll::Ready(next_piece(&mut this.queue).map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.queue.is_empty() && self.rest.is_none() && !self.is_resuming()
+        self.queue.is_empty() && self.brings_nothing_more()
     }
 }
 

@@ -12,6 +12,7 @@ use hyper::service::HttpService;
 use tokio::task::coop;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::outlet::Outlet;
 use crate::woken::Woken;
 
 /// Tells connections that no more requests are served.
@@ -32,12 +33,14 @@ impl Drain {
     pub(super) fn ends<I, S: HttpService<Incoming>>(
         self: Arc<Self>,
         connection: http1::Connection<I, S>,
+        outlet: Arc<Outlet>,
     ) -> Drained<I, S> {
         Drained {
             connection,
             begins: Some(Box::pin(self.token.clone().cancelled_owned())),
             waiter: Woken::default(),
             drain: self,
+            outlet,
         }
     }
 }
@@ -49,6 +52,7 @@ pub(super) struct Drained<I, S: HttpService<Incoming>> {
     begins: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     waiter: Woken,
     drain: Arc<Drain>,
+    outlet: Arc<Outlet>,
 }
 
 impl<I, S: HttpService<Incoming>> Drained<I, S> {
@@ -84,6 +88,10 @@ where
         if this.poll_begins(context).is_ready() {
             Pin::new(&mut this.connection).graceful_shutdown();
         }
-        Pin::new(&mut this.connection).poll(context)
+        let served = Pin::new(&mut this.connection).poll(context);
+        if served.is_pending() && this.outlet.is_stranded() {
+            context.waker().wake_by_ref();
+        }
+        served
     }
 }

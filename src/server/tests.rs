@@ -1,12 +1,17 @@
 //! A connection in virtual time: how long a client may keep it waiting, and how much of an answer waits for a client.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use axum::body::Body;
-use axum::routing;
+use axum::{Extension, routing};
 use bytes::Bytes;
 use futures_util::stream;
+use http_body::Frame;
+use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::Instant;
 
@@ -82,6 +87,75 @@ async fn a_connection_that_rests_is_kept_for_as_long_as_a_head_may_take() {
     assert_eq!(began.elapsed(), PATIENCE.head);
 }
 
+/// A stream as a relay makes it: hyper has the first piece and the end, the outlet what comes between.
+struct Relayed<I> {
+    outlet: Arc<Outlet>,
+    pieces: I,
+    began: bool,
+}
+
+impl<I: Iterator<Item = Bytes> + Unpin> http_body::Body for Relayed<I> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        if this.began && !this.outlet.is_free() {
+            return Poll::Pending;
+        }
+        let piece = this.pieces.next();
+        if let Some(piece) = piece.as_ref().filter(|_| this.began) {
+            this.outlet.send(&mut VecDeque::from([piece.clone()]));
+            return Poll::Pending;
+        }
+        this.began = true;
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+/// Pieces of all sizes, each its own.
+fn relayed_pieces() -> impl Iterator<Item = Bytes> + Send {
+    (0..200_usize).map(|number| Bytes::from(vec![number as u8; 1 + number * number % 9_001]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relayed_stream_comes_whole_and_leaves_its_connection_to_the_next_or_ends_it_in_a_drain()
+{
+    let router = Router::new().route(
+        "/",
+        routing::get(|Extension(outlet): Extension<Arc<Outlet>>| async {
+            Body::new(Relayed {
+                outlet,
+                pieces: relayed_pieces(),
+                began: false,
+            })
+        }),
+    );
+    let (client, mut serving, drain) = connected(router);
+    let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client))
+        .await
+        .unwrap();
+    let mut clients = JoinSet::new();
+    clients.spawn(connection);
+    let wanted: Vec<u8> = relayed_pieces().flatten().collect();
+    for number in 0..3 {
+        client.ready().await.unwrap();
+        let request = http::Request::get("/").header("host", "r");
+        let request = request.body(String::new()).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        if number == 2 {
+            drain.begin();
+        }
+        let got = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(got, wanted, "answer {number}");
+    }
+    serving.join_next().await.unwrap().unwrap().unwrap();
+    assert!(client.ready().await.is_err());
+}
+
 /// An answer without end for a client that reads nothing: it is made no further than buffers take it, and dropped when
 /// the client has had its time. What a stream may hold is so far below the megabyte that one may cost.
 #[tokio::test(start_paused = true)]
@@ -95,23 +169,41 @@ async fn for_a_client_that_stops_reading_little_is_made_and_not_for_ever() {
                 Ok::<_, Infallible>(Bytes::from(vec![b'x'; piece]))
             }))
         };
-        let router = Router::new().route("/", routing::get(endless));
-        let (mut client, mut serving, _drain) = connected(router);
-        client
-            .write_all(b"GET / HTTP/1.1\r\nhost: r\r\n\r\n")
-            .await
-            .unwrap();
-        // It reads some, then no more.
-        client.read_exact(&mut vec![0; 1_000_000]).await.unwrap();
-        let began = Instant::now();
-        serving.join_next().await;
-        assert_eq!(began.elapsed(), PATIENCE.stall);
-        let waits = MADE.load(Ordering::SeqCst) - 1_000_000;
-        assert!(
-            waits < 2 * LONGEST_HEAD + 2 * SOCKET,
-            "{waits} bytes in pieces of {piece}"
-        );
+        let relayed = move |Extension(outlet): Extension<Arc<Outlet>>| async move {
+            MADE.store(0, Ordering::SeqCst);
+            let pieces = std::iter::repeat_with(move || {
+                MADE.fetch_add(piece, Ordering::SeqCst);
+                Bytes::from(vec![b'x'; piece])
+            });
+            Body::new(Relayed {
+                outlet,
+                pieces,
+                began: false,
+            })
+        };
+        let router = Router::new()
+            .route("/endless", routing::get(endless))
+            .route("/relayed", routing::get(relayed));
+        for path in ["/endless", "/relayed"] {
+            stalls(router.clone(), path, piece, &MADE).await;
+        }
     }
+}
+
+async fn stalls(router: Router, path: &str, piece: usize, made: &AtomicUsize) {
+    let (mut client, mut serving, _drain) = connected(router);
+    let request = format!("GET {path} HTTP/1.1\r\nhost: r\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    // It reads some, then no more.
+    client.read_exact(&mut vec![0; 1_000_000]).await.unwrap();
+    let began = Instant::now();
+    serving.join_next().await;
+    assert_eq!(began.elapsed(), PATIENCE.stall);
+    let waits = made.load(Ordering::SeqCst) - 1_000_000;
+    assert!(
+        waits < 2 * LONGEST_HEAD + 2 * SOCKET,
+        "{path}: {waits} bytes in pieces of {piece}"
+    );
 }
 
 #[tokio::test]

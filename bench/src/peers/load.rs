@@ -15,6 +15,7 @@ pub use probe::Probe;
 pub use question::{Prompts, Question};
 pub use tally::{Points, Tally};
 
+use parking_lot::Mutex;
 use std::{
     sync::{
         Arc,
@@ -66,7 +67,8 @@ impl Window {
 
 /// A load under way.
 pub struct Running {
-    clients: JoinSet<Tally>,
+    clients: JoinSet<()>,
+    tally: Arc<Mutex<Tally>>,
     window: Arc<Window>,
     stop: CancellationToken,
 }
@@ -76,6 +78,9 @@ impl Running {
     pub fn start(load: &Load, targets: &[Arc<Target>], seed: u64) -> Self {
         let questions: Arc<[Question]> = load.prompts.questions(load, seed).into();
         let window = Arc::new(Window::default());
+        // One for all: a histogram for each of some hundred clients is more memory than the cache of their core, and a
+        // token's time would be that of a miss.
+        let tally = Arc::new(Mutex::new(Tally::default()));
         let stop = CancellationToken::new();
         let mut clients = JoinSet::new();
         for (number, target) in (0..load.clients).zip(targets.iter().cycle()) {
@@ -86,6 +91,7 @@ impl Running {
                 streamed: load.streamed,
                 tokens: load.tokens,
                 window: Arc::clone(&window),
+                tally: Arc::clone(&tally),
                 stop: stop.clone(),
                 waits: load.spread * number / load.clients.max(1),
             };
@@ -93,6 +99,7 @@ impl Running {
         }
         Self {
             clients,
+            tally,
             window,
             stop,
         }
@@ -116,20 +123,21 @@ impl Running {
     /// Asks nothing more and waits for the answers under way, at most so long: the rest are failures.
     pub async fn stop(mut self, patience: Duration) -> Tally {
         self.stop.cancel();
-        let mut whole = Tally::default();
+        let mut unanswered = 0;
         let all = async {
-            while let Some(tally) = self.clients.join_next().await {
-                match tally {
-                    Ok(tally) => whole.add(&tally),
-                    Err(_) => whole.unanswered(1),
-                }
+            while let Some(ended) = self.clients.join_next().await {
+                unanswered += u64::from(ended.is_err());
             }
         };
-        let ended = tokio::time::timeout(patience, all).await;
-        if ended.is_err() {
-            whole.unanswered(self.clients.len() as u64);
+        if tokio::time::timeout(patience, all).await.is_err() {
+            unanswered += self.clients.len() as u64;
+            self.clients.shutdown().await;
         }
-        whole
+        let mut tally = std::mem::take(&mut *self.tally.lock());
+        if unanswered > 0 {
+            tally.unanswered(unanswered);
+        }
+        tally
     }
 }
 

@@ -75,11 +75,20 @@ impl Chunked {
 
     /// Goes on by what stands in front of data, at least a byte; answers how many bytes that was.
     fn step(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        // Nearly every chunk's line lies whole in what was read.
-        if let Some((size, length)) = line_between_chunks(self.state, bytes) {
-            self.left = size;
-            self.state = State::Data;
-            return Ok(length);
+        // Nearly all that stands between chunks lies whole in what was read.
+        match self.state {
+            State::DataEnds if bytes.starts_with(b"\r\n") => {
+                self.state = State::SizeBegins;
+                return Ok(2);
+            }
+            State::SizeBegins => {
+                if let Some((size, length)) = plain_size(bytes) {
+                    self.left = size;
+                    self.state = State::Data;
+                    return Ok(length);
+                }
+            }
+            _ => {}
         }
         self.state = self.after(bytes[0])?;
         Ok(1)
@@ -133,23 +142,16 @@ impl Chunked {
     }
 }
 
-/// The longest size that is read at once: below 16^8 bytes.
+/// Digits of a size that is read at once: below four gigabytes.
 const DIGITS: usize = 8;
 
-/// The size of the chunk whose data follow, and the length of all that stands in front of them: the end of the chunk before,
-/// if there is one, and a size without anything else. `None` where it is to be looked at byte by byte, the last chunk's
-/// too.
-fn line_between_chunks(state: State, bytes: &[u8]) -> Option<(u64, usize)> {
-    let line = match state {
-        State::SizeBegins => bytes,
-        State::DataEnds => bytes.strip_prefix(b"\r\n")?,
-        _ => return None,
-    };
+/// The size with which `bytes` begin and the length of its line, if there is nothing else in that. Not the last chunk's.
+fn plain_size(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut size = 0;
-    for (digits, &byte) in line.iter().take(DIGITS + 1).enumerate() {
+    for (digits, &byte) in bytes.iter().take(DIGITS + 1).enumerate() {
         let Some(digit) = char::from(byte).to_digit(16) else {
-            let ends = line[digits..].starts_with(b"\r\n") && size > 0;
-            return ends.then_some((size, bytes.len() - line.len() + digits + 2));
+            let ends = size > 0 && bytes[digits..].starts_with(b"\r\n");
+            return ends.then_some((size, digits + 2));
         };
         size = size << 4 | u64::from(digit);
     }

@@ -57,7 +57,10 @@ fn chunks_that_are_none_are_refused() {
     ];
     for (bytes, malformed) in cases {
         let text = bytes.escape_ascii();
-        assert_eq!(body(&mut chunked(), bytes, 1), Err(malformed), "{text}");
+        for piece in [1, 2, bytes.len()] {
+            let refused = body(&mut chunked(), bytes, piece);
+            assert_eq!(refused, Err(malformed.clone()), "{text} by {piece}");
+        }
     }
     let long = [b"1;".to_vec(), vec![b'x'; 20_000]].concat();
     assert_eq!(body(&mut chunked(), &long, 4096), Err(Malformed::Skipped));

@@ -212,3 +212,55 @@ async fn idle_connections_are_let_go_before_the_worker_closes_them() {
     pool.let_go();
     assert!(pool.idle.lock().is_empty());
 }
+
+/// A task that asks several times before anything has come keeps its waker where it is, and another that takes the answer
+/// over is woken in its place; so is one that was told to wait because its share of time was over.
+#[tokio::test]
+async fn who_waits_for_an_answer_is_woken_whoever_waited_before() {
+    let (listener, url, pool) = worker().await;
+    let worker = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        stream.write_all(BEGUN).await.unwrap();
+        stream
+    };
+    let (response, mut stream) = tokio::join!(pool.send(UpstreamRequest::get(url)), worker);
+    let mut body = response.unwrap().into_body();
+    let data = std::future::poll_fn(|context| body.poll_data(context)).await;
+    assert_eq!(data.unwrap().unwrap(), "ab");
+    for round in 0..3 {
+        // This task is told to wait, and asks again and again.
+        for _ in 0..3 {
+            let asked =
+                futures_util::poll!(std::future::poll_fn(|context| body.poll_data(context)));
+            assert!(asked.is_pending());
+        }
+        let (waits, waiting) = tokio::sync::oneshot::channel();
+        let mut next = tokio::task::JoinSet::new();
+        next.spawn(async move {
+            if round == 1 {
+                while tokio::task::coop::has_budget_remaining() {
+                    let spent = tokio::task::coop::consume_budget();
+                    assert!(futures_util::poll!(std::pin::pin!(spent)).is_ready());
+                }
+            }
+            let mut waits = Some(waits);
+            let data = std::future::poll_fn(|context| {
+                let asked = body.poll_data(context);
+                if let Some(waits) = waits.take() {
+                    assert!(asked.is_pending());
+                    waits.send(()).unwrap();
+                }
+                asked
+            });
+            (data.await.unwrap().unwrap(), body)
+        });
+        waiting.await.unwrap();
+        tokio::task::yield_now().await;
+        stream.write_all(b"1\r\nc\r\n").await.unwrap();
+        let next = tokio::time::timeout(Duration::from_secs(10), next.join_next()).await;
+        let (data, back) = next.expect("it is woken").unwrap().unwrap();
+        assert_eq!(data, "c");
+        body = back;
+    }
+}

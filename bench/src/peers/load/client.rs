@@ -10,6 +10,7 @@ use super::{
 use crate::load::Failure;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use simulated_worker::stamp;
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -32,13 +33,13 @@ pub(super) struct Client {
     pub(super) streamed: bool,
     pub(super) tokens: u32,
     pub(super) window: Arc<Window>,
+    pub(super) tally: Arc<Mutex<Tally>>,
     pub(super) stop: CancellationToken,
     pub(super) waits: Duration,
 }
 
 impl Client {
-    pub(super) async fn run(self) -> Tally {
-        let mut tally = Tally::default();
+    pub(super) async fn run(self) {
         tokio::select! {
             () = sleep(self.waits) => {}
             () = self.stop.cancelled() => {}
@@ -49,19 +50,18 @@ impl Client {
         while !self.stop.is_cancelled() {
             let question = &self.questions[place % self.questions.len()];
             place = place.wrapping_add(1);
-            let asked = timeout(PATIENCE, self.ask(kept.take(), question, &mut tally)).await;
+            let asked = timeout(PATIENCE, self.ask(kept.take(), question)).await;
             match asked.unwrap_or(Err(Failure::Timeout)) {
                 Ok(connection) => {
                     kept = Some(connection);
-                    tally.right += 1;
+                    self.tally.lock().right += 1;
                 }
                 Err(failure) => {
-                    tally.failed(failure);
+                    self.tally.lock().failed(failure);
                     sleep(PAUSE).await;
                 }
             }
         }
-        tally
     }
 
     /// Asks once; gives the connection back where it can be used again.
@@ -69,7 +69,6 @@ impl Client {
         &self,
         kept: Option<Connection>,
         question: &Question,
-        tally: &mut Tally,
     ) -> Result<Connection, Failure> {
         let mut connection = match kept {
             Some(connection) => connection,
@@ -83,13 +82,13 @@ impl Client {
         let response = connection.post(&self.target, question.body.clone()).await?;
         let body = response.into_body();
         if self.streamed {
-            self.read_stream(body, sent, question, tally).await?;
+            self.read_stream(body, sent, question).await?;
         } else {
             let body = body.collect().await.map_err(|_| Failure::Broken)?;
             reading::whole(question.name, self.tokens, &body.to_bytes())?;
         }
         if self.window.is_open() {
-            tally.whole(sent.elapsed());
+            self.tally.lock().whole(sent.elapsed());
             self.window.requests.fetch_add(1, Ordering::Relaxed);
         }
         Ok(connection)
@@ -100,7 +99,6 @@ impl Client {
         mut body: Incoming,
         sent: Instant,
         question: &Question,
-        tally: &mut Tally,
     ) -> Result<(), Failure> {
         let mut reading = Reading::new(question.name, self.tokens);
         let mut last = None;
@@ -112,6 +110,7 @@ impl Client {
             let (now, now_ns) = (Instant::now(), stamp::now_ns());
             let counts = self.window.is_open();
             let mut tokens = 0;
+            let mut tally = self.tally.lock();
             reading.push(piece, |event| match event {
                 Event::Token { written_ns } => {
                     tokens += 1;

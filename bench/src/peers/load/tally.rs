@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
-/// Answers and times of one client, or of all.
+/// Answers and times of all clients.
 #[derive(Debug)]
 pub struct Tally {
     /// Every right answer, the warm-up's too.
@@ -66,22 +66,6 @@ impl Tally {
 
     pub(super) fn on_the_way(&mut self, nanoseconds: u64) {
         record(&mut self.on_the_way, nanoseconds);
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        self.right += other.right;
-        for (failure, count) in &other.failures {
-            *self.failures.entry(*failure).or_default() += count;
-        }
-        for (mine, others) in [
-            (&mut self.whole, &other.whole),
-            (&mut self.first_token, &other.first_token),
-            (&mut self.between_tokens, &other.between_tokens),
-            (&mut self.on_the_way, &other.on_the_way),
-        ] {
-            mine.add(others)
-                .expect("all histograms grow to what they are given");
-        }
     }
 
     pub fn whole_points(&self) -> Option<Points> {
