@@ -1,9 +1,10 @@
 //! The life of a request, in order.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
 use bytes::Bytes;
@@ -66,8 +67,9 @@ pub struct Proxy {
 pub fn routes(proxy: &Arc<Proxy>) -> Router {
     let mut router = Router::new();
     for endpoint in Endpoint::ALL {
-        let handler =
-            move |state: State<Arc<Proxy>>, request: Request| handle(state, endpoint, request);
+        let handler = move |state: State<Arc<Proxy>>, client: Client, body: Body| {
+            handle(state, endpoint, client, body)
+        };
         router = router.route(endpoint.path(), routing::post(handler));
         for alias in endpoint.aliases() {
             router = router.route(alias, routing::post(handler));
@@ -76,12 +78,16 @@ pub fn routes(proxy: &Arc<Proxy>) -> Router {
     router.with_state(Arc::clone(proxy))
 }
 
-async fn handle(State(proxy): State<Arc<Proxy>>, endpoint: Endpoint, request: Request) -> Response {
-    let (head, body) = request.into_parts();
+async fn handle(
+    State(proxy): State<Arc<Proxy>>,
+    endpoint: Endpoint,
+    client: Client,
+    body: Body,
+) -> Response {
     let names = &proxy.config.server.request_id_headers;
-    let id = headers::request_id(&head.headers, names, endpoint);
-    let mut trace = proxy.traces.request(endpoint.path(), &head.headers);
-    let mut response = match proxy.serve(endpoint, &head, body, &mut trace).await {
+    let id = headers::request_id(&client.headers, names, endpoint);
+    let mut trace = proxy.traces.request(endpoint.path(), &client.headers);
+    let mut response = match proxy.serve(endpoint, &client, body, &mut trace).await {
         Ok(response) => response,
         Err(error) => {
             trace.ends(error.outcome());
@@ -95,11 +101,26 @@ async fn handle(State(proxy): State<Arc<Proxy>>, endpoint: Endpoint, request: Re
     response
 }
 
-/// Of the client's connection, where answers of unknown length come in chunks: what a worker said of the length is never
-/// passed on.
-fn outlet(head: &Parts) -> Option<Arc<Outlet>> {
-    let outlet = head.extensions.get::<Arc<Outlet>>();
-    outlet.filter(|_| head.version == Version::HTTP_11).cloned()
+/// What is needed of a request beside its body.
+struct Client {
+    headers: HeaderMap,
+    /// Of its connection, where answers of unknown length come in chunks: what a worker said of the length is never passed
+    /// on.
+    outlet: Option<Arc<Outlet>>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let outlet = parts.extensions.get::<Arc<Outlet>>();
+        Ok(Self {
+            outlet: outlet
+                .filter(|_| parts.version == Version::HTTP_11)
+                .cloned(),
+            headers: std::mem::take(&mut parts.headers),
+        })
+    }
 }
 
 /// A request that was understood and let in.
@@ -120,7 +141,7 @@ impl Proxy {
     async fn serve(
         self: &Arc<Self>,
         endpoint: Endpoint,
-        head: &Parts,
+        client: &Client,
         body: Body,
         trace: &mut RequestTrace,
     ) -> Result<Response, RouteError> {
@@ -173,7 +194,7 @@ impl Proxy {
         let routed = Routed {
             endpoint,
             paired,
-            headers: &head.headers,
+            headers: &client.headers,
             body,
             view: &view,
             model: &model,
@@ -187,7 +208,7 @@ impl Proxy {
         match committed {
             Ok(committed) => {
                 accepted.traced(std::mem::take(trace));
-                Ok(self.respond(committed, accepted, &routed, outlet(head)))
+                Ok(self.respond(committed, accepted, &routed, client.outlet.clone()))
             }
             Err(error) => {
                 accepted.fails(error.outcome(), error.code());
