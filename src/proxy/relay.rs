@@ -346,6 +346,9 @@ fn next_piece(queue: &mut VecDeque<Bytes>) -> Option<Bytes> {
 /// What was counted goes to the request that concludes next: `accepted` is dropped after this.
 impl Drop for Relay {
     fn drop(&mut self) {
+        if let Some(outlet) = &self.outlet {
+            outlet.close();
+        }
         let meter = self
             .events
             .as_ref()

@@ -42,7 +42,7 @@ enum Stage {
     Free = 0,
     /// It was sent, and nobody has tried to write it.
     Sent = 1,
-    /// Its writing has begun: the socket wakes the task when it takes more.
+    /// It is being written, or waits behind what hyper writes: the socket wakes the task when it takes more.
     Begun = 2,
     /// It is written, and the relay wasn't asked for more yet.
     Written = 3,
@@ -90,6 +90,14 @@ impl Outlet {
         self.set(Stage::Sent);
     }
 
+    /// The answer is over, or given up: nothing more of it is written, and nobody wants to send more.
+    pub fn close(&self) {
+        if self.stage() != Stage::Free {
+            self.chunk.lock().pieces.clear();
+            self.set(Stage::Free);
+        }
+    }
+
     /// Whether the connection has to be polled again, because hyper did not flush what was sent, or not ask for more after
     /// that. As a rule it does both.
     pub(super) fn is_stranded(&self) -> bool {
@@ -116,6 +124,13 @@ impl Outlet {
         chunk.pieces.clear();
         self.set(Stage::Written);
         Poll::Ready(Ok(()))
+    }
+
+    /// hyper has tried to write what it has.
+    fn hyper_wrote<T>(&self, written: &Poll<T>) {
+        if written.is_pending() && self.stage() == Stage::Sent {
+            self.set(Stage::Begun);
+        }
     }
 
     fn stage(&self) -> Stage {
@@ -223,7 +238,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WithOutlet<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, bytes)
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.outlet.hyper_wrote(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -231,7 +248,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WithOutlet<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.outlet.hyper_wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -330,5 +349,29 @@ mod tests {
         // The socket wakes the task.
         assert!(!outlet.is_stranded());
         assert!(!outlet.is_free());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_given_up_leaves_nothing_to_write_and_nobody_to_ask() {
+        for (lengths, flushed) in [(&[10][..], false), (&[10], true), (&[100], true)] {
+            let outlet = Arc::new(Outlet::default());
+            let (ours, mut theirs) = tokio::io::duplex(64);
+            let mut socket = WithOutlet::new(ours, Arc::clone(&outlet));
+            outlet.send(&mut pieces(lengths));
+            if flushed {
+                let _ = futures_util::poll!(std::pin::pin!(socket.flush()));
+            }
+            outlet.close();
+            assert!(outlet.is_free() && !outlet.is_stranded());
+            let mut got = Vec::new();
+            let writing = async {
+                socket.write_all(b".").await.unwrap();
+                socket.flush().await.unwrap();
+                drop(socket);
+            };
+            let ((), read) = tokio::join!(writing, theirs.read_to_end(&mut got));
+            read.unwrap();
+            assert!(got.ends_with(b"."));
+        }
     }
 }

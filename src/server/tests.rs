@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use axum::body::Body;
 use axum::{Extension, routing};
@@ -122,19 +122,18 @@ fn relayed_pieces() -> impl Iterator<Item = Bytes> + Send {
     (0..200_usize).map(|number| Bytes::from(vec![number as u8; 1 + number * number % 9_001]))
 }
 
+async fn relayed(Extension(outlet): Extension<Arc<Outlet>>) -> Body {
+    Body::new(Relayed {
+        outlet,
+        pieces: relayed_pieces(),
+        began: false,
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_relayed_stream_comes_whole_and_leaves_its_connection_to_the_next_or_ends_it_in_a_drain()
 {
-    let router = Router::new().route(
-        "/",
-        routing::get(|Extension(outlet): Extension<Arc<Outlet>>| async {
-            Body::new(Relayed {
-                outlet,
-                pieces: relayed_pieces(),
-                began: false,
-            })
-        }),
-    );
+    let router = Router::new().route("/", routing::get(relayed));
     let (client, mut serving, drain) = connected(router);
     let mut client = BufReader::new(client);
     let wanted: Vec<u8> = relayed_pieces().flatten().collect();
@@ -152,6 +151,39 @@ async fn a_relayed_stream_comes_whole_and_leaves_its_connection_to_the_next_or_e
     }
     serving.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+}
+
+struct Woke(AtomicBool);
+
+impl Wake for Woke {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A client that takes nothing of the head has the chunk behind it wait, and nobody asks again and again whether it does
+/// now.
+#[tokio::test]
+async fn a_chunk_behind_a_head_that_waits_keeps_nobody_busy() {
+    let router = Router::new().route("/", routing::get(relayed));
+    let (ours, mut client) = tokio::io::duplex(64);
+    let drain = Arc::new(Drain::default());
+    let mut connection = pin!(http(ours, router, PATIENCE, drain));
+    let request = b"GET / HTTP/1.1\r\nhost: r\r\nconnection: close\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    let woke = Arc::new(Woke(AtomicBool::new(true)));
+    let waker = Waker::from(Arc::clone(&woke));
+    let mut polls = 0;
+    while woke.0.swap(false, Ordering::SeqCst) {
+        let polled = connection.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        polls += 1;
+        assert!(polls < 10, "it keeps itself busy");
+    }
+    let mut client = BufReader::new(client);
+    let (served, got) = tokio::join!(connection, chunked(&mut client));
+    served.unwrap();
+    assert_eq!(got, relayed_pieces().flatten().collect::<Vec<_>>());
 }
 
 /// The body of an answer that comes in chunks.
