@@ -286,7 +286,7 @@ fn chat(rig: Rig) -> Rig {
 }
 
 #[library_benchmark]
-#[bench::one_by_one(args = (Rig::new()), config = at_most(2_980_000, 390))]
+#[bench::one_by_one(args = (Rig::new()), config = at_most(2_870_000, 390))]
 fn a_thousand_events(rig: Rig) -> Rig {
     assert_eq!(rig.ask(STREAMED_CHAT), EVENTS);
     rig
