@@ -36,8 +36,9 @@ fn run(config: Config) -> ExitCode {
 
 /// glibc gives memory back to the system whenever 128 KiB lie free at the end of a heap, which under load is many times a
 /// second, and each time the pages that come back are cleared anew. It raises that bound, to twice the size of the largest
-/// piece that it ever mapped by itself and freed (`mallopt(3)`, `M_MMAP_THRESHOLD`): so one of some size is freed here,
-/// which nobody ever touches. Other allocators don't mind.
+/// piece that it ever mapped by itself and freed (`mallopt(3)`, `M_MMAP_THRESHOLD`), as it would at the first prompt of some
+/// size: so a piece is freed here, which nobody ever touches. A heap, and there is one a thread, may keep 8 MiB then after
+/// a burst. Other allocators don't mind.
 fn keep_freed_memory() {
     const LARGEST: usize = 4 << 20;
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGEST)));
