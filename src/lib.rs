@@ -2,7 +2,7 @@
 //!
 //! Where things are: `config` reads the settings, `workers` holds the worker set, `upstream` speaks to workers,
 //! `proxy` carries requests, `admin` answers everything that isn't inference, `control` watches the workers' health
-//! and load, `telemetry` counts, `simulate` makes workers without a GPU, and `app` puts it together.
+//! and load, `telemetry` counts, `simulate` makes workers without a GPU, `server` listens and writes, and `app` puts it together.
 
 pub mod admin;
 pub mod app;

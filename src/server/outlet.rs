@@ -90,12 +90,11 @@ impl Outlet {
         self.set(Stage::Sent);
     }
 
-    /// The answer is over, or given up: nothing more of it is written, and nobody wants to send more.
+    /// The answer is over, or given up: nothing more of it is written, nobody wants to send more, and what it needed of
+    /// memory is not kept for the connection's next.
     pub fn close(&self) {
-        if self.stage() != Stage::Free {
-            self.chunk.lock().pieces.clear();
-            self.set(Stage::Free);
-        }
+        *self.chunk.lock() = Chunk::default();
+        self.set(Stage::Free);
     }
 
     /// Whether the connection has to be polled again, because hyper did not flush what was sent, or not ask for more after
@@ -363,6 +362,7 @@ mod tests {
             }
             outlet.close();
             assert!(outlet.is_free() && !outlet.is_stranded());
+            assert_eq!(outlet.chunk.lock().pieces.capacity(), 0);
             let mut got = Vec::new();
             let writing = async {
                 socket.write_all(b".").await.unwrap();
