@@ -105,6 +105,18 @@ fn length_of(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// The same, where the string ends in its line. In what is no JSON it may not, and a line's end may be an event's.
+fn length_of_line(bytes: &[u8]) -> Option<usize> {
+    let special = memchr::memchr3(b'"', b'\\', b'\n', bytes)?;
+    match bytes[special] {
+        b'"' => Some(special),
+        b'\\' => {
+            length_of(bytes).filter(|&length| memchr::memchr(b'\n', &bytes[..length]).is_none())
+        }
+        _ => None,
+    }
+}
+
 /// A chunk by which the next ones are known.
 #[derive(Debug, Default)]
 pub(super) struct Template {
@@ -116,16 +128,29 @@ pub(super) struct Template {
 impl Template {
     /// What `event` brings, if it is the same as the template in everything else.
     pub(super) fn brought(&self, event: &[u8]) -> Option<Brought> {
+        let length = self.first(event)?;
+        self.brought_by(length).filter(|_| length == event.len())
+    }
+
+    /// The length of the chunk with which `bytes` begin, if all of it is there and it is the same as the template in
+    /// everything else: its end needn't be looked for.
+    pub(super) fn first(&self, bytes: &[u8]) -> Option<usize> {
+        let string = &self.brought.as_ref()?.string;
+        let (before, behind) = (&self.chunk[..string.start], &self.chunk[string.end..]);
+        let text = bytes.strip_prefix(before)?;
+        let length = length_of_line(text)?;
+        // The bytes behind begin with the closing quote.
+        let alike = length > 0 && text[length..].starts_with(behind);
+        alike.then_some(before.len() + length + behind.len())
+    }
+
+    /// What a chunk brings that is the same in everything else and has this length.
+    pub(super) fn brought_by(&self, length: usize) -> Option<Brought> {
         let Brought { kind, string } = self.brought.as_ref()?;
-        let rest = event.strip_prefix(&self.chunk[..string.start])?;
-        let length = rest.strip_suffix(&self.chunk[string.end..])?.len();
-        let text = &rest[..length];
-        // The suffix begins with the closing quote: the string has to end there and not before. Few have anything escaped.
-        let plain = memchr::memchr2(b'"', b'\\', text).is_none();
-        let ends = plain || length_of(&rest[..=length]) == Some(length);
-        (length > 0 && ends).then(|| Brought {
+        let behind = self.chunk.len() - string.end;
+        Some(Brought {
             kind: *kind,
-            string: string.start..string.start + length,
+            string: string.start..length - behind,
         })
     }
 

@@ -13,6 +13,9 @@ use super::logprobs::PromptLogprobs;
 use super::meter::StreamMeter;
 use super::sse::{self, EventScanner, StreamError};
 
+/// What is shorter costs less to copy than to keep where it came.
+const FEW: usize = 1024;
+
 /// What a stream of events needs beyond bytes.
 pub(super) struct Events {
     endpoint: Endpoint,
@@ -111,35 +114,53 @@ impl Events {
             done,
             ..
         } = self;
+        // Behind an error that the client has nothing follows.
+        if *over {
+            return None;
+        }
         let mut broke: Option<StreamError> = None;
-        // Bytes of the piece that belong to events in front of the error.
-        let mut good = 0;
-        let mut ended = scanner.feed_with_ends(&piece, |event, end| {
-            if broke.is_some() || *over {
-                return;
-            }
+        // Bytes of the piece that belong to events that have ended, and to those of them in front of an error.
+        let (mut ended, mut good) = (0, 0);
+        while broke.is_none() && !*over {
             // Most chunks are the last one with another text: they are no error and no end, and bring a token.
-            if let (Some(brought), Some(meter)) = (template.brought(event), meter.as_mut()) {
-                good = end;
-                meter.another(now);
+            if let (Some(meter), None, true) = (&mut *meter, &*merge, scanner.is_at_boundary()) {
+                let mut alike = 0;
+                while let Some(length) = template.first(&piece[ended..])
+                    && piece[ended + length..].starts_with(b"\n\n")
+                {
+                    if let (Some(said), Some(brought)) = (&mut *said, template.brought_by(length)) {
+                        said.another(&piece[ended..], &brought);
+                    }
+                    ended += length + 2;
+                    alike += 1;
+                }
+                meter.others(alike, now);
+                good = ended;
+            }
+            let Some(event) = scanner.next(&piece, &mut ended) else {
+                break;
+            };
+            if let (Some(meter), Some(brought)) = (&mut *meter, template.brought(event)) {
+                good = ended;
+                meter.others(1, now);
                 if let Some(said) = said {
                     said.another(event, &brought);
                 }
-                return;
+                continue;
             }
             if !sse::is_event(event) {
                 broke = Some(not_an_event());
-                return;
+                continue;
             }
             if let Some(error) = sse::error_in(event) {
                 if said.is_some() && is_the_workers(&error) {
                     broke = Some(error);
-                    return;
+                    continue;
                 }
                 *failed = true;
                 *over = !error.asked_for;
             }
-            good = end;
+            good = ended;
             *done |= sse::is_done(event);
             let brought = chunk::brought(*endpoint, event);
             if let Some(said) = said {
@@ -152,7 +173,7 @@ impl Events {
             if let Some(merge) = merge {
                 queue.push_back(merge.merge_event(event));
             }
-        });
+        }
         if let Some(meter) = meter {
             meter.read_ends(now);
         }
@@ -174,7 +195,14 @@ impl Events {
             queue.push_back(piece.slice(..ended));
         }
         if !over {
-            self.hold(piece.slice(ended..), queue);
+            // A few bytes don't keep the memory of all that came.
+            let rest = &piece[ended..];
+            let rest = if rest.len() < FEW {
+                Bytes::copy_from_slice(rest)
+            } else {
+                piece.slice_ref(rest)
+            };
+            self.hold(rest, queue);
         }
         broke
     }
@@ -243,7 +271,7 @@ mod tests {
         let output = events.meter.as_ref().expect("measured").output();
         let said = events.said.as_ref().expect("kept");
         let said = (
-            said.text().to_vec(),
+            said.text(),
             said.is_more_than_text(),
             said.first().to_vec(),
             // A chunk that is known by its template is kept by it: the same but for its text.

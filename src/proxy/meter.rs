@@ -94,10 +94,17 @@ impl StreamMeter {
         arrival.is_some()
     }
 
-    /// The same of a chunk that is like the last one with tokens, but for its text.
-    pub fn another(&mut self, now: Instant) {
-        if let Some(arrival) = self.counter.count_another() {
-            self.arrived(arrival, now);
+    /// The same of so many chunks that came together and are like the last one with tokens, but for their text.
+    pub fn others(&mut self, chunks: u32, now: Instant) {
+        let Some(more) = chunks.checked_sub(1) else {
+            return;
+        };
+        let first = self.counter.count_others(1);
+        self.arrived(first, now);
+        if more > 0 {
+            self.counter.count_others(more);
+            self.came += u64::from(more);
+            self.runs(Duration::ZERO, more, now);
         }
     }
 
@@ -123,7 +130,11 @@ impl StreamMeter {
             (now - times.last) / arrival.tokens
         };
         times.last = now;
-        let tokens = arrival.tokens.min(MOST_TOKENS);
+        self.runs(each, arrival.tokens.min(MOST_TOKENS), now);
+    }
+
+    /// So many tokens came, each so long after the one before.
+    fn runs(&mut self, each: Duration, tokens: u32, now: Instant) {
         if each == self.run.each {
             self.run.tokens += tokens;
         } else {

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::StatusCode;
+use memchr::memchr_iter;
 use memchr::memmem::Finder;
-use memchr::{memchr, memchr_iter};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -25,6 +25,8 @@ pub struct EventScanner {
     partial: Vec<u8>,
     /// The partial event outgrew `longest`: it is skipped up to its end.
     skipping: bool,
+    /// The partial event was whole and is given out: it is nothing by the next call.
+    given: bool,
 }
 
 impl Default for EventScanner {
@@ -40,43 +42,53 @@ impl EventScanner {
             longest,
             partial: Vec::new(),
             skipping: false,
+            given: false,
         }
     }
 
     /// Feeds a piece; `on_event` gets each event that ends in it, without its blank line. Answers how many bytes of
     /// `piece` belong to ended events: 0 where none ended.
     pub fn feed(&mut self, piece: &[u8], mut on_event: impl FnMut(&[u8])) -> usize {
-        self.feed_with_ends(piece, |event, _| on_event(event))
-    }
-
-    /// The same; `on_event` also gets how many bytes of `piece` belong to events up to this one.
-    pub fn feed_with_ends(
-        &mut self,
-        piece: &[u8],
-        mut on_event: impl FnMut(&[u8], usize),
-    ) -> usize {
-        let mut ended = 0;
-        if !self.partial.is_empty() {
-            let Some(end) = first_end(&self.partial, piece) else {
-                self.keep(piece);
-                return 0;
-            };
-            if !std::mem::take(&mut self.skipping) {
-                self.partial.extend_from_slice(&piece[..end]);
-                on_event(without_blank_line(&self.partial), end);
-            }
-            self.partial.clear();
-            ended = end;
+        let mut at = 0;
+        while let Some(event) = self.next(piece, &mut at) {
+            on_event(event);
         }
-        ended += split_events(&piece[ended..], |event, end| on_event(event, ended + end));
-        self.keep(&piece[ended..]);
-        ended
+        at
     }
 
-    /// Whether the stream so far ends with a whole event.
-    #[cfg(test)]
-    fn at_boundary(&self) -> bool {
-        self.partial.is_empty()
+    /// The next event that ends in `piece`, without its blank line; `at`, 0 at first, is moved behind that. `None` where no
+    /// more ends: then the rest of the piece is kept, and the next piece is to follow.
+    pub fn next<'a>(&'a mut self, piece: &'a [u8], at: &mut usize) -> Option<&'a [u8]> {
+        if std::mem::take(&mut self.given) {
+            self.partial.clear();
+        }
+        if !self.partial.is_empty() {
+            let rest = &piece[*at..];
+            let Some(end) = first_end(&self.partial, rest) else {
+                self.keep(rest);
+                return None;
+            };
+            *at += end;
+            if std::mem::take(&mut self.skipping) {
+                self.partial.clear();
+            } else {
+                self.partial.extend_from_slice(&rest[..end]);
+                self.given = true;
+                return Some(without_blank_line(&self.partial));
+            }
+        }
+        let rest = &piece[*at..];
+        let Some((event, end)) = first_event(rest) else {
+            self.keep(rest);
+            return None;
+        };
+        *at += end;
+        Some(event)
+    }
+
+    /// Whether an event begins with the next byte.
+    pub fn is_at_boundary(&self) -> bool {
+        self.partial.is_empty() || self.given
     }
 
     fn keep(&mut self, rest: &[u8]) {
@@ -120,19 +132,10 @@ fn without_blank_line(event: &[u8]) -> &[u8] {
     line(line(event))
 }
 
-/// Calls `on_event` for each event of `bytes` that ends, with where its blank line ends; answers where the last one's does.
-fn split_events(bytes: &[u8], mut on_event: impl FnMut(&[u8], usize)) -> usize {
-    let (mut start, mut at) = (0, 0);
-    while let Some(offset) = memchr(b'\n', &bytes[at..]) {
-        at += offset + 1;
-        if let Some(blank) = blank_line(&bytes[at..]) {
-            let event = &bytes[start..at - 1];
-            at += blank;
-            on_event(event.strip_suffix(b"\r").unwrap_or(event), at);
-            start = at;
-        }
-    }
-    start
+/// The first event of `bytes` that ends, and where its blank line does.
+fn first_event(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let end = first_end(&[], bytes)?;
+    Some((without_blank_line(&bytes[..end]), end))
 }
 
 /// Built once: building it costs more than a search of one event.
@@ -367,7 +370,7 @@ mod tests {
                 start = cut;
             }
             prop_assert_eq!(seen, whole);
-            prop_assert_eq!(scanner.at_boundary(), ended == stream.len());
+            prop_assert_eq!(scanner.is_at_boundary(), ended == stream.len());
         }
     }
 }

@@ -109,9 +109,17 @@ impl TokenCounter {
         }
     }
 
-    /// A chunk came that is like the last one counted, but for its text: a token more of the same sequence.
-    pub fn count_another(&mut self) -> Option<Arrival> {
-        self.arrived(self.last, 1)
+    /// So many chunks came, at least one, that are like the last one counted, but for their text: each a token more of the
+    /// same sequence.
+    pub fn count_others(&mut self, chunks: u32) -> Arrival {
+        let sequence = &mut self.sequences[self.last];
+        let first = sequence.counted == 0;
+        sequence.counted = sequence.counted.saturating_add(chunks);
+        Arrival {
+            sequence: self.last,
+            tokens: chunks,
+            first,
+        }
     }
 
     fn count_generate(&mut self, event: &[u8]) -> Option<Arrival> {

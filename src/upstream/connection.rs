@@ -1,28 +1,37 @@
 //! One connection to a worker, driven by whoever waits for its answer.
 //!
-//! No task of its own and no buffer of its own: a read goes to the stack and leaves it as one piece of exactly its
-//! size, so a stream that is silent holds no memory for what may come, and all that a read brought is passed on at once.
-//! Dropping it closes the socket.
+//! No task of its own and no buffer of its own: a read goes to memory that all connections of a thread share, so a stream
+//! that is silent holds none for what may come, and all that a read brought is passed on at once. Dropping it closes the
+//! socket.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::Response;
 use smallvec::SmallVec;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
+use tokio::io::{AsyncWrite as _, Interest};
 use tokio::net::TcpStream;
 use tokio::task::coop;
+use tokio_util::io::poll_read_buf;
 
 use super::client::UpstreamRequest;
 use super::http1::{self, Framing, Head};
 use crate::woken::Woken;
 
 /// Bytes of one read. Tokens come in hundreds of bytes; a stream that comes faster is read in pieces of this.
-const READ: usize = 16 * 1024;
+const READ: usize = 64 * 1024;
+
+/// What is smaller is copied out of the memory of reads; what is larger keeps it, until it is written to the client.
+const LARGE: usize = 4 * 1024;
+
+thread_local! {
+    /// Where reads land. Used again once nobody has a piece of it.
+    static LANDING: RefCell<BytesMut> = RefCell::default();
+}
 
 const CLOSED: &str = "the worker closed the connection";
 
@@ -191,11 +200,12 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_read(
+    /// Reads once; `take` gets what came, nothing at the end.
+    fn poll_read<T>(
         &mut self,
-        read: &mut ReadBuf<'_>,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+        take: impl FnOnce(&mut BytesMut) -> T,
+    ) -> Poll<io::Result<T>> {
         // Nothing has come since the same task was told so.
         let may_have_come = || self.stream.try_io(Interest::READABLE, || Ok(())).is_ok();
         if self.reader.is(context) && !may_have_come() {
@@ -203,7 +213,12 @@ impl Connection {
         }
         self.reader = Woken::default();
         let asked = coop::has_budget_remaining();
-        let polled = Pin::new(&mut self.stream).poll_read(context, read);
+        let stream = Pin::new(&mut self.stream);
+        let polled = LANDING.with_borrow_mut(|landing| {
+            landing.clear();
+            landing.reserve(READ);
+            poll_read_buf(stream, context, landing).map_ok(|_| take(landing))
+        });
         if polled.is_pending() && asked {
             self.reader = Woken::of(context);
         }
@@ -216,26 +231,27 @@ impl Connection {
         context: &mut Context<'_>,
     ) -> Poll<Result<Begun, String>> {
         loop {
-            let mut memory = [const { MaybeUninit::uninit() }; READ];
-            let mut read = ReadBuf::uninit(&mut memory);
-            if let Err(error) = ready!(self.poll_read(&mut read, context)) {
-                return Poll::Ready(Err(error.to_string()));
-            }
-            if read.filled().is_empty() {
-                return Poll::Ready(Err(CLOSED.to_owned()));
-            }
-            // As a rule the head comes in one read, and is taken from there.
-            let begun = if received.is_empty() {
-                begin(read.filled_mut())
-            } else {
-                received.extend_from_slice(read.filled());
-                begin(received)
-            };
-            match begun {
-                Ok(None) if received.is_empty() => received.extend_from_slice(read.filled()),
-                Ok(None) => {}
-                Ok(Some(begun)) => return Poll::Ready(Ok(begun)),
-                Err(malformed) => return Poll::Ready(Err(malformed.to_string())),
+            let begun = ready!(self.poll_read(context, |read| {
+                if read.is_empty() {
+                    return Err(CLOSED.to_owned());
+                }
+                // As a rule the head comes in one read, and is taken from there.
+                let begun = if received.is_empty() {
+                    begin(read)
+                } else {
+                    received.extend_from_slice(read);
+                    begin(received)
+                };
+                if let (Ok(None), true) = (&begun, received.is_empty()) {
+                    received.extend_from_slice(read);
+                }
+                begun.map_err(|malformed| malformed.to_string())
+            }));
+            if let Some(begun) = begun
+                .unwrap_or_else(|error| Err(error.to_string()))
+                .transpose()
+            {
+                return Poll::Ready(begun);
             }
         }
     }
@@ -247,35 +263,41 @@ impl Connection {
         context: &mut Context<'_>,
     ) -> Poll<Result<Read, String>> {
         loop {
-            let mut memory = [const { MaybeUninit::uninit() }; READ];
-            let mut read = ReadBuf::uninit(&mut memory);
-            if let Err(error) = ready!(self.poll_read(&mut read, context)) {
-                return Poll::Ready(Err(error.to_string()));
-            }
-            let bytes = read.filled_mut();
-            if bytes.is_empty() {
-                return Poll::Ready(match framing {
-                    Framing::UntilClose => Ok(Read::End {
-                        last: Bytes::new(),
-                        clean: false,
-                    }),
-                    Framing::Length(_) | Framing::Chunked(_) => Err(CLOSED.to_owned()),
-                });
-            }
-            let decoded = match framing.decode(bytes) {
-                Ok(decoded) => decoded,
-                Err(malformed) => return Poll::Ready(Err(malformed.to_string())),
-            };
-            let data = Bytes::copy_from_slice(&bytes[..decoded.data]);
-            if framing.is_done() {
-                let clean = decoded.taken == bytes.len();
-                return Poll::Ready(Ok(Read::End { last: data, clean }));
-            }
-            if !data.is_empty() {
-                return Poll::Ready(Ok(Read::Data(data)));
+            let read = ready!(self.poll_read(context, |read| take_data(read, framing)));
+            if let Some(read) = read
+                .unwrap_or_else(|error| Err(error.to_string()))
+                .transpose()
+            {
+                return Poll::Ready(read);
             }
         }
     }
+}
+
+/// What a read brought of a body; `None` where that is no data.
+fn take_data(read: &mut BytesMut, framing: &mut Framing) -> Result<Option<Read>, String> {
+    if read.is_empty() {
+        return match framing {
+            Framing::UntilClose => Ok(Some(Read::End {
+                last: Bytes::new(),
+                clean: false,
+            })),
+            Framing::Length(_) | Framing::Chunked(_) => Err(CLOSED.to_owned()),
+        };
+    }
+    let decoded = framing.decode(read);
+    let decoded = decoded.map_err(|malformed| malformed.to_string())?;
+    let clean = decoded.taken == read.len();
+    read.truncate(decoded.data);
+    let data = if decoded.data < LARGE {
+        Bytes::copy_from_slice(read)
+    } else {
+        read.split().freeze()
+    };
+    if framing.is_done() {
+        return Ok(Some(Read::End { last: data, clean }));
+    }
+    Ok((!data.is_empty()).then_some(Read::Data(data)))
 }
 
 /// The answer that begins with `bytes`, once its head is whole.

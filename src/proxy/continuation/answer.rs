@@ -73,7 +73,7 @@ impl Answer {
     fn of_chunks(said: &Said, output: TokenCount, prompt: Option<Prompt>) -> Option<Self> {
         let first = Object::parse(sse::payload(said.first())?)?;
         Some(Self {
-            text: String::from_utf8(said.text().to_vec()).ok()?,
+            text: String::from_utf8(said.text()).ok()?,
             ids: Vec::new(),
             tokens: output.tokens,
             counted: output.reported,

@@ -16,7 +16,7 @@ const LONGEST_FIRST: usize = 4096;
 pub(in crate::proxy) struct Said {
     endpoint: Endpoint,
     /// Of chunks; `/generate` repeats its text in each event.
-    text: Vec<u8>,
+    text: Text,
     /// Reasoning or tool calls came, which no prompt can hold.
     more_than_text: bool,
     first: Box<[u8]>,
@@ -28,7 +28,7 @@ impl Said {
     pub(in crate::proxy) fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
-            text: Vec::new(),
+            text: Text::default(),
             more_than_text: false,
             first: Box::default(),
             last: Vec::new(),
@@ -56,14 +56,14 @@ impl Said {
     /// The same of a chunk that says nothing else than the last one did, but for what it brings.
     pub(in crate::proxy) fn another(&mut self, event: &[u8], brought: &Brought) {
         match brought.text(event) {
-            Some(text) => self.text.extend_from_slice(text),
+            Some(text) => self.text.push(text),
             None => self.more_than_text = true,
         }
     }
 
     /// The text of chunks, as it stands in a JSON string.
-    pub(in crate::proxy) fn text(&self) -> &[u8] {
-        &self.text
+    pub(in crate::proxy) fn text(&self) -> Vec<u8> {
+        self.text.parts.concat()
     }
 
     pub(in crate::proxy) fn is_more_than_text(&self) -> bool {
@@ -78,6 +78,31 @@ impl Said {
     /// The last event: of `/generate` with all its text, of chunks with one's that need not be the last.
     pub(in crate::proxy) fn last(&self) -> &[u8] {
         &self.last
+    }
+}
+
+/// Text that grows to the end of its stream, and is hardly ever read: what has come is not moved for what comes.
+#[derive(Debug, Clone, Default)]
+struct Text {
+    parts: Vec<Vec<u8>>,
+    length: usize,
+}
+
+/// Bytes of a part, but for a longer text that comes at once: as many as there are, between these.
+const PART: std::ops::Range<usize> = 64..16 * 1024;
+
+impl Text {
+    fn push(&mut self, text: &[u8]) {
+        let here = self.parts.last_mut();
+        if let Some(part) = here.filter(|part| part.capacity() - part.len() >= text.len()) {
+            part.extend_from_slice(text);
+        } else {
+            let capacity = self.length.clamp(PART.start, PART.end).max(text.len());
+            let mut part = Vec::with_capacity(capacity);
+            part.extend_from_slice(text);
+            self.parts.push(part);
+        }
+        self.length += text.len();
     }
 }
 
@@ -104,12 +129,25 @@ mod tests {
             r#"data: {"id":"a","choices":[{"delta":{},"finish_reason":"stop"}]}"#,
         ];
         let said = said(Endpoint::Chat, &events);
-        let json = format!("\"{}\"", String::from_utf8(said.text().to_vec()).unwrap());
+        let json = format!("\"{}\"", String::from_utf8(said.text()).unwrap());
         let text: String = serde_json::from_str(&json).unwrap();
         assert_eq!(text, "say \"hi\\\n\n東");
         assert_eq!(said.first(), events[0].as_bytes());
         assert_eq!(said.last(), events[3].as_bytes());
         assert!(!said.is_more_than_text());
+    }
+
+    #[test]
+    fn a_text_is_what_was_pushed_however_long_and_takes_at_most_twice_its_memory() {
+        let (mut text, mut wanted) = (Text::default(), Vec::new());
+        for length in (0..200).chain([40_000, 1, 5]) {
+            let piece = vec![length as u8; length];
+            text.push(&piece);
+            wanted.extend(piece);
+        }
+        assert_eq!(text.parts.concat(), wanted);
+        let taken: usize = text.parts.iter().map(Vec::capacity).sum();
+        assert!(taken <= 2 * wanted.len() + PART.end, "{taken}");
     }
 
     #[test]

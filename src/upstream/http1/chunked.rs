@@ -66,8 +66,15 @@ impl Chunked {
             data += here;
             taken += here;
             self.left -= here as u64;
-            if self.left == 0 {
-                self.state = State::DataEnds;
+            if self.left > 0 {
+                break;
+            }
+            self.state = State::DataEnds;
+            // Nearly all that stands between chunks lies whole in what was read.
+            if let Some((size, length)) = between(&bytes[taken..]) {
+                self.left = size;
+                self.state = State::Data;
+                taken += length;
             }
         }
         Ok(Decoded { data, taken })
@@ -75,7 +82,6 @@ impl Chunked {
 
     /// Goes on by what stands in front of data, at least a byte; answers how many bytes that was.
     fn step(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        // Nearly all that stands between chunks lies whole in what was read.
         match self.state {
             State::DataEnds if bytes.starts_with(b"\r\n") => {
                 self.state = State::SizeBegins;
@@ -145,14 +151,35 @@ impl Chunked {
 /// Digits of a size that is read at once: below four gigabytes.
 const DIGITS: usize = 8;
 
+/// What a byte is as a digit of a size; [`NO_DIGIT`] where it is none.
+static DIGIT: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digits[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
+const NO_DIGIT: u8 = 16;
+
+/// The size of the next chunk and how long all is that stands in front of its data, where `bytes` begin with the end of
+/// one.
+fn between(bytes: &[u8]) -> Option<(u64, usize)> {
+    let (size, length) = plain_size(bytes.strip_prefix(b"\r\n")?)?;
+    Some((size, length + 2))
+}
+
 /// The size with which `bytes` begin and the length of its line, if there is nothing else in that. Not the last chunk's.
 fn plain_size(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut size = 0;
     for (digits, &byte) in bytes.iter().take(DIGITS + 1).enumerate() {
-        let Some(digit) = char::from(byte).to_digit(16) else {
+        let digit = DIGIT[usize::from(byte)];
+        if digit == NO_DIGIT {
             let ends = size > 0 && bytes[digits..].starts_with(b"\r\n");
             return ends.then_some((size, digits + 2));
-        };
+        }
         size = size << 4 | u64::from(digit);
     }
     None
