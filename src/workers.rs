@@ -6,6 +6,7 @@
 mod bootstrap;
 mod breaker;
 mod gate;
+mod gates;
 mod pace;
 mod registry;
 mod report;

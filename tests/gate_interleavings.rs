@@ -73,3 +73,28 @@ fn nobody_is_lost_from_the_count() {
         assert_eq!(gate.in_flight(), 1);
     });
 }
+
+#[test]
+fn a_doubt_that_comes_and_goes_changes_nothing_about_who_is_inside() {
+    loom::model(|| {
+        let gate = Arc::new(Gate::new_closed());
+        gate.open();
+        assert!(gate.enter());
+        let doubter = thread::spawn({
+            let gate = Arc::clone(&gate);
+            move || {
+                gate.doubt(true);
+                assert_eq!(gate.undoubted(), None);
+                gate.doubt(false);
+            }
+        });
+        // Whichever of the two comes last reports the drain, whatever is doubted.
+        let reports = [gate.close(), gate.leave()];
+        assert_eq!(reports, [false, true]);
+        assert!(gate.is_drained());
+        assert_eq!(gate.in_flight(), 0);
+        doubter.join().expect("the doubter does not panic");
+        gate.open();
+        assert_eq!(gate.undoubted(), Some(0));
+    });
+}

@@ -3,8 +3,8 @@
 //! A policy sees the candidates of one role and the few facts of a request that matter, and answers with an index. It
 //! is asked once for the prefill leg and once for the decode leg of a request, each time an instance of its own.
 //!
-//! One file per policy; `kind` knows them by name. What they share: `select` looks through candidates, `dice` stretches
-//! the entropy of a decision, `rendezvous` ranks workers for a key.
+//! One file per policy; `kind` knows them by name. What they share: `select` looks through candidates, `survey` compares
+//! their loads alone, `dice` stretches the entropy of a decision, `rendezvous` ranks workers for a key.
 
 mod bucket;
 mod cache_aware;
@@ -19,6 +19,7 @@ mod rendezvous;
 mod round_robin;
 mod select;
 mod settings;
+mod survey;
 #[cfg(test)]
 mod testing;
 
@@ -53,7 +54,24 @@ pub trait Candidates {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Fills two columns of the same length with the candidates from `from` on: who they are, and their requests in
+    /// flight, [`UNAVAILABLE`] of those for whom `get` answers `None` (then the id says nothing).
+    ///
+    /// One call for many, so that a policy which compares everybody's load doesn't pay for all that is known of each.
+    fn survey(&self, from: usize, ids: &mut [WorkerId], in_flight: &mut [u32]) {
+        for (index, (id, in_flight)) in (from..).zip(ids.iter_mut().zip(in_flight)) {
+            *in_flight = UNAVAILABLE;
+            if let Some(candidate) = self.get(index) {
+                *id = candidate.id;
+                *in_flight = candidate.in_flight.min(UNAVAILABLE - 1);
+            }
+        }
+    }
 }
+
+/// In a column of requests in flight: the worker must not be picked now.
+pub const UNAVAILABLE: u32 = u32::MAX;
 
 impl Candidates for [Candidate] {
     fn len(&self) -> usize {
@@ -73,6 +91,10 @@ impl<C: Candidates + ?Sized> Candidates for &C {
 
     fn get(&self, index: usize) -> Option<Candidate> {
         C::get(self, index)
+    }
+
+    fn survey(&self, from: usize, ids: &mut [WorkerId], in_flight: &mut [u32]) {
+        C::survey(self, from, ids, in_flight);
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policies::queue::Claim;
-use policies::route::{self, Candidate, Candidates, Draw, PolicyKind, RoutePolicy, RouteRequest};
+use policies::route::{
+    self, Candidate, Candidates, Draw, PolicyKind, RoutePolicy, RouteRequest, UNAVAILABLE,
+};
 use policies::time::Timestamp;
 use policies::worker::{Role, WorkerId};
 use smallvec::SmallVec;
@@ -301,5 +303,19 @@ impl Candidates for Live<'_> {
             in_flight: worker.in_flight(),
             reported_tokens: worker.reported_tokens(self.now, self.load_interval),
         })
+    }
+
+    fn survey(&self, from: usize, ids: &mut [WorkerId], in_flight: &mut [u32]) {
+        let any = matches!(self.room, Room::Any) && self.tried.is_empty();
+        let columns = ids.iter_mut().zip(in_flight);
+        let workers = self.view.loads(from).zip(columns);
+        for (index, ((worker, load), (id, in_flight))) in (from..).zip(workers) {
+            let looked_at = || self.get(index).map(|candidate| candidate.in_flight);
+            *id = worker;
+            *in_flight = load
+                .filter(|_| any)
+                .or_else(looked_at)
+                .unwrap_or(UNAVAILABLE);
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use policies::time::Timestamp;
 
+use super::gates::Place;
 use crate::config::BreakerSettings;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Breaker {
     /// Microseconds at which an open breaker becomes half open; 0 while it isn't open.
     open_until: AtomicU64,
     counts: Mutex<Counts>,
+    /// Whoever is sent past it is to ask the breaker as long as that isn't closed.
+    gate: Place,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +65,7 @@ struct Counts {
 }
 
 impl Breaker {
-    pub fn new(settings: &BreakerSettings) -> Self {
+    pub(super) fn new(settings: &BreakerSettings, gate: Place) -> Self {
         Self {
             settings: Settings {
                 enabled: settings.enabled,
@@ -73,6 +76,7 @@ impl Breaker {
             alert: AtomicU8::new(0),
             open_until: AtomicU64::new(0),
             counts: Mutex::default(),
+            gate,
         }
     }
 
@@ -112,8 +116,7 @@ impl Breaker {
                 counts.successes += 1;
                 (counts.successes >= self.settings.success_threshold).then(|| {
                     *counts = Counts::default();
-                    self.open_until.store(0, Ordering::Release);
-                    self.alert.store(0, Ordering::Release);
+                    self.closes();
                     Transition {
                         from,
                         to: BreakerState::Closed,
@@ -127,8 +130,13 @@ impl Breaker {
     pub fn reset(&self) {
         let mut counts = self.counts.lock();
         *counts = Counts::default();
+        self.closes();
+    }
+
+    fn closes(&self) {
         self.open_until.store(0, Ordering::Release);
         self.alert.store(0, Ordering::Release);
+        self.gate.doubt(false);
     }
 
     pub fn failed(&self, now: Timestamp) -> Option<Transition> {
@@ -146,6 +154,7 @@ impl Breaker {
             BreakerState::Open => false,
         };
         opens.then(|| {
+            self.gate.doubt(true);
             self.open_until.store(
                 now.after(self.settings.open_for).as_micros().max(1),
                 Ordering::Release,
@@ -161,15 +170,17 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workers::gates::Gates;
 
     fn breaker(failures: u32, successes: u32) -> Breaker {
-        Breaker::new(&BreakerSettings {
+        let settings = BreakerSettings {
             enabled: true,
             failure_threshold: failures,
             success_threshold: successes,
             open_for: Duration::from_secs(60),
             window: Duration::from_secs(120),
-        })
+        };
+        Breaker::new(&settings, Gates::default().take().place().clone())
     }
 
     const fn at(seconds: u64) -> Timestamp {
@@ -217,14 +228,35 @@ mod tests {
 
     #[test]
     fn a_disabled_breaker_never_opens() {
-        let breaker = Breaker::new(&BreakerSettings {
+        let settings = BreakerSettings {
             enabled: false,
             failure_threshold: 1,
             success_threshold: 1,
             open_for: Duration::from_secs(1),
             window: Duration::from_secs(1),
-        });
+        };
+        let breaker = Breaker::new(&settings, Gates::default().take().place().clone());
         assert_eq!(breaker.failed(at(0)), None);
         assert!(breaker.allows(at(0)));
+    }
+
+    #[test]
+    fn whoever_is_sent_asks_it_until_it_has_closed_again() {
+        let taken = Gates::default().take();
+        let settings = crate::config::Config::default().breaker;
+        let breaker = Breaker::new(&settings, taken.place().clone());
+        taken.open();
+        while breaker.failed(at(0)).is_none() {
+            assert_eq!(taken.undoubted(), Some(0));
+        }
+        assert_eq!(taken.undoubted(), None);
+        assert!(taken.enter(), "the gate itself stays open");
+        let later = at(0).after(settings.open_for);
+        while breaker.succeeded(later).is_none() {
+            assert_eq!(taken.undoubted(), None);
+        }
+        assert_eq!(taken.undoubted(), Some(1));
+        assert!(!taken.close());
+        assert!(taken.leave());
     }
 }

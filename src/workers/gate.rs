@@ -6,8 +6,11 @@
 
 use super::atomic::{AtomicU32, Ordering};
 
-/// The top bit closes the gate; the 31 below count who is inside.
+/// The top bit closes the gate; the next says that there is more to know before somebody is sent here; those below count
+/// who is inside.
 const CLOSED: u32 = 1 << 31;
+const DOUBTED: u32 = 1 << 30;
+const INSIDE: u32 = DOUBTED - 1;
 
 /// A gate starts closed: a worker must be seen ready before it is given a request.
 #[derive(Debug)]
@@ -38,12 +41,12 @@ impl Gate {
 
     /// Leaves. `true` where this was the last one inside a closed gate: the drain is over.
     pub fn leave(&self) -> bool {
-        self.0.fetch_sub(1, Ordering::AcqRel) == CLOSED + 1
+        self.0.fetch_sub(1, Ordering::AcqRel) & !DOUBTED == CLOSED + 1
     }
 
     /// Admits nobody from now on. `true` where nobody is inside: drained already.
     pub fn close(&self) -> bool {
-        self.0.fetch_or(CLOSED, Ordering::AcqRel) & !CLOSED == 0
+        self.0.fetch_or(CLOSED, Ordering::AcqRel) & INSIDE == 0
     }
 
     pub fn open(&self) {
@@ -52,10 +55,25 @@ impl Gate {
 
     /// Requests inside.
     pub fn in_flight(&self) -> u32 {
-        self.0.load(Ordering::Acquire) & !CLOSED
+        self.0.load(Ordering::Acquire) & INSIDE
     }
 
     pub fn is_drained(&self) -> bool {
-        self.0.load(Ordering::Acquire) == CLOSED
+        self.0.load(Ordering::Acquire) & !DOUBTED == CLOSED
+    }
+
+    /// Whether more has to be known than that the gate is open, before somebody is sent here.
+    pub fn doubt(&self, doubted: bool) {
+        if doubted {
+            self.0.fetch_or(DOUBTED, Ordering::AcqRel);
+        } else {
+            self.0.fetch_and(!DOUBTED, Ordering::AcqRel);
+        }
+    }
+
+    /// Requests inside, where the gate is open and nothing else has to be known.
+    pub fn undoubted(&self) -> Option<u32> {
+        let word = self.0.load(Ordering::Relaxed);
+        (word <= INSIDE).then_some(word)
     }
 }

@@ -14,6 +14,7 @@ use policies::lifecycle::{self, WorkerEvent, WorkerState};
 use policies::worker::{Role, WorkerId};
 
 use super::bootstrap::{self, Bootstrap};
+use super::gates::Gates;
 use super::set::{Member, WorkerSet};
 use super::worker::{Worker, WorkerSpec};
 use crate::config::BreakerSettings;
@@ -78,6 +79,7 @@ pub struct WorkerRegistry {
     set: ArcSwap<WorkerSet>,
     write: Mutex<()>,
     next_id: AtomicU64,
+    gates: Gates,
     breaker: BreakerSettings,
     /// Between tokens, where requests wait for workers that keep it.
     itl_target: Option<Duration>,
@@ -102,6 +104,7 @@ impl WorkerRegistry {
             set: ArcSwap::default(),
             write: Mutex::new(()),
             next_id: AtomicU64::new(1),
+            gates: Gates::default(),
             breaker,
             itl_target: None,
             watcher: Box::new(watcher),
@@ -140,7 +143,8 @@ impl WorkerRegistry {
             });
         }
         let id = WorkerId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let worker = Arc::new(Worker::new(id, spec, &self.breaker, self.itl_target));
+        let gate = self.gates.take();
+        let worker = Arc::new(Worker::new(id, spec, &self.breaker, self.itl_target, gate));
         let mut members = old.members().to_vec();
         members.push(Member {
             worker: Arc::clone(&worker),

@@ -8,6 +8,7 @@ use policies::worker::{Role, WorkerId};
 use uuid::Uuid;
 
 use super::bootstrap::Bootstrap;
+use super::gates::Place;
 use super::window::Latencies;
 use super::worker::Worker;
 
@@ -27,19 +28,30 @@ pub struct Member {
 pub struct WorkerSet {
     /// By rising id, which is the order of registration.
     members: Vec<Member>,
-    /// Per role, in registration order: the positions of the members that serve.
-    serving: [Vec<u32>; 3],
+    /// Per role.
+    serving: [Serving; 3],
+}
+
+/// The members that serve in a role, in registration order, in columns.
+#[derive(Debug, Default)]
+struct Serving {
+    positions: Vec<u32>,
+    ids: Vec<WorkerId>,
+    gates: Vec<Place>,
 }
 
 impl WorkerSet {
     pub(super) fn new(members: Vec<Member>) -> Self {
         let serving = Role::ALL.map(|role| {
-            let serves = |member: &Member| member.role == role && member.state.admits_requests();
-            (0u32..)
-                .zip(&members)
-                .filter(|(_, member)| serves(member))
-                .map(|(position, _)| position)
-                .collect()
+            let mut serving = Serving::default();
+            for (position, member) in (0u32..).zip(&members) {
+                if member.role == role && member.state.admits_requests() {
+                    serving.positions.push(position);
+                    serving.ids.push(member.worker.id);
+                    serving.gates.push(member.worker.gate().clone());
+                }
+            }
+            serving
         });
         Self { members, serving }
     }
@@ -69,14 +81,14 @@ impl WorkerSet {
 
     /// The workers of `role` that serve.
     pub fn serving(&self, role: Role) -> RoleView<'_> {
-        let positions = match role {
+        let serving = match role {
             Role::Prefill => &self.serving[0],
             Role::Decode => &self.serving[1],
             Role::Regular => &self.serving[2],
         };
         RoleView {
             members: &self.members,
-            positions,
+            serving,
         }
     }
 
@@ -130,28 +142,37 @@ pub struct FleetLatencies {
 #[derive(Debug, Clone, Copy)]
 pub struct RoleView<'a> {
     members: &'a [Member],
-    positions: &'a [u32],
+    serving: &'a Serving,
 }
 
 impl<'a> RoleView<'a> {
     pub fn len(&self) -> usize {
-        self.positions.len()
+        self.serving.positions.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.positions.is_empty()
+        self.serving.positions.is_empty()
     }
 
     pub fn get(&self, index: usize) -> Option<&'a Member> {
-        self.positions
+        let positions = &self.serving.positions;
+        positions
             .get(index)
             .map(|&position| &self.members[position as usize])
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &'a Member> + use<'a> {
         let members = self.members;
-        self.positions
+        let positions = &self.serving.positions;
+        positions
             .iter()
             .map(move |&position| &members[position as usize])
+    }
+
+    /// Who they are, and their requests in flight, from `from` on; `None` of a worker that has to be looked at.
+    pub fn loads(&self, from: usize) -> impl Iterator<Item = (WorkerId, Option<u32>)> + use<'a> {
+        let Serving { ids, gates, .. } = self.serving;
+        let gates = gates[from..].iter().map(|gate| gate.undoubted());
+        ids[from..].iter().copied().zip(gates)
     }
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::breaker::Breaker;
-use super::gate::Gate;
+use super::gates::{Place, Taken};
 use super::pace::DecodePace;
 use super::report::LoadReport;
 use super::stats::WorkerStats;
@@ -176,7 +176,7 @@ pub struct Worker {
     pub has_given_model: bool,
     pub check_health: bool,
     pub breaker: Breaker,
-    gate: Gate,
+    gate: Taken,
     drained: Notify,
     metadata: ArcSwap<WorkerMetadata>,
     pub stats: WorkerStats,
@@ -196,6 +196,7 @@ impl Worker {
         spec: &WorkerSpec,
         breaker: &BreakerSettings,
         itl_target: Option<Duration>,
+        gate: Taken,
     ) -> Self {
         Self {
             id,
@@ -205,8 +206,8 @@ impl Worker {
             api_key: spec.api_key.clone(),
             check_health: spec.check_health,
             has_given_model: spec.model_id.is_some(),
-            breaker: Breaker::new(breaker),
-            gate: Gate::new_closed(),
+            breaker: Breaker::new(breaker, gate.place().clone()),
+            gate,
             drained: Notify::new(),
             metadata: ArcSwap::from_pointee(WorkerMetadata {
                 model_id: spec
@@ -239,6 +240,10 @@ impl Worker {
 
     pub fn in_flight(&self) -> u32 {
         self.gate.in_flight()
+    }
+
+    pub(super) fn gate(&self) -> &Place {
+        self.gate.place()
     }
 
     /// It gave `tokens` tokens at `now`, each `gap` after the one before it.
@@ -360,6 +365,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workers::gates::Gates;
 
     #[test]
     fn worker_urls_are_read_as_users_write_them() {
@@ -414,6 +420,7 @@ mod tests {
             &WorkerSpec::new(WorkerUrl::parse("http://a:1").unwrap(), Role::Decode),
             &crate::config::Config::default().breaker,
             None,
+            Gates::default().take(),
         );
         let second = Duration::from_secs(1);
         assert_eq!(worker.reported_tokens(Timestamp::ZERO, second), None);
@@ -437,6 +444,7 @@ mod tests {
             &WorkerSpec::new(WorkerUrl::parse("http://a:1").unwrap(), Role::Prefill),
             &crate::config::Config::default().breaker,
             None,
+            Gates::default().take(),
         ));
         worker.open();
         let tickets = [10, 5].map(|tokens| worker.enter().unwrap().carrying(tokens));

@@ -22,9 +22,9 @@ mod prefixes;
 use self::index::{Holders, PrefixIndex};
 use self::prefixes::Prefixes;
 use super::dice::Dice;
-use super::select::{Choice, available, cheapest};
 use super::settings::{Balance, RouteSettings};
-use super::{Candidates, Draw, RoutePolicy, RouteRequest};
+use super::survey::{Survey, each_part};
+use super::{Candidates, Draw, RoutePolicy, RouteRequest, UNAVAILABLE};
 use crate::time::Timestamp;
 use crate::worker::WorkerId;
 
@@ -67,19 +67,22 @@ impl RoutePolicy for CacheAware {
     ) -> Option<usize> {
         let mut dice = Dice::new(draw.entropy);
         let prefixes = Prefixes::of(request.prompt);
-        let fleet = Fleet::of(candidates, &mut dice.clone())?;
-        let affine = if self.balance.is_broken(fleet.min(), fleet.max) {
-            None
-        } else {
-            self.holders(&prefixes, fleet.workers, draw.now)
+        let holders = self.holders(&prefixes, Holders::ALL, draw.now);
+        let fleet = survey(candidates, holders, &mut dice)?;
+        let (least, most) = (f64::from(fleet.lowest.in_flight), f64::from(fleet.most));
+        let affine = match holders {
+            Some(_) if !self.balance.is_broken(least, most) => fleet.wanted.or_else(|| {
+                // Those who hold the longest are away. Of the others some may hold a shorter one.
+                let others = self.holders(&prefixes, available(candidates), draw.now)?;
+                survey(candidates, Some(others), &mut dice)?.wanted
+            }),
+            Some(_) | None => None,
         };
-        let (index, worker) = affine
-            .and_then(|holders| least_loaded_of(holders, candidates, &mut dice))
-            .unwrap_or(fleet.least_loaded);
+        let chosen = affine.unwrap_or(fleet.lowest);
         for prefix in prefixes.as_slice() {
-            self.index.record(prefix.hash, worker.id, draw.now);
+            self.index.record(prefix.hash, chosen.id, draw.now);
         }
-        Some(index)
+        Some(chosen.index)
     }
 
     fn forget(&self, worker: WorkerId) {
@@ -87,42 +90,25 @@ impl RoutePolicy for CacheAware {
     }
 }
 
-/// The available workers and their loads, by one look at each.
-#[derive(Debug)]
-struct Fleet {
-    workers: Holders,
-    least_loaded: Choice,
-    max: f64,
-}
-
-impl Fleet {
-    /// `None` where nobody is available.
-    fn of(candidates: &dyn Candidates, dice: &mut Dice) -> Option<Self> {
-        let (mut workers, mut most) = (Holders::NOBODY, 0);
-        let seen = available(candidates).inspect(|(_, worker)| {
-            workers = workers.with(worker.id);
-            most = most.max(worker.in_flight);
-        });
-        let least_loaded = cheapest(seen, |worker| worker.in_flight, dice)?;
-        Some(Self {
-            workers,
-            least_loaded,
-            max: f64::from(most),
-        })
-    }
-
-    fn min(&self) -> f64 {
-        f64::from(self.least_loaded.1.in_flight)
-    }
-}
-
-fn least_loaded_of(
-    holders: Holders,
+/// `None` where nobody is available; `wanted` are the holders.
+fn survey(
     candidates: &dyn Candidates,
+    holders: Option<Holders>,
     dice: &mut Dice,
-) -> Option<Choice> {
-    let held = available(candidates).filter(|(_, worker)| holders.contains(worker.id));
-    cheapest(held, |worker| worker.in_flight, dice)
+) -> Option<Survey> {
+    let wanted = holders.map(|holders| move |id| holders.contains(id));
+    Survey::of(candidates, wanted.as_ref(), dice)
+}
+
+/// Everybody who may be picked.
+fn available(candidates: &dyn Candidates) -> Holders {
+    let mut all = Holders::NOBODY;
+    each_part(candidates, |_, ids, in_flight| {
+        let workers = ids.iter().zip(in_flight);
+        let available = workers.filter(|(_, load)| **load != UNAVAILABLE);
+        all = available.fold(all, |all, (id, _)| all.with(*id));
+    });
+    all
 }
 
 #[cfg(test)]

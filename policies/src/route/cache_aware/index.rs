@@ -49,6 +49,7 @@ pub(super) struct Holders(u128);
 
 impl Holders {
     pub(super) const NOBODY: Self = Self(0);
+    pub(super) const ALL: Self = Self(u128::MAX);
 
     pub(super) const fn only(worker: WorkerId) -> Self {
         Self(1 << (worker.0 % SLOTS))
