@@ -307,15 +307,15 @@ impl Candidates for Live<'_> {
 
     fn survey(&self, from: usize, ids: &mut [WorkerId], in_flight: &mut [u32]) {
         let any = matches!(self.room, Room::Any) && self.tried.is_empty();
-        let columns = ids.iter_mut().zip(in_flight);
-        let workers = self.view.loads(from).zip(columns);
-        for (index, ((worker, load), (id, in_flight))) in (from..).zip(workers) {
-            let looked_at = || self.get(index).map(|candidate| candidate.in_flight);
-            *id = worker;
-            *in_flight = load
-                .filter(|_| any)
-                .or_else(looked_at)
-                .unwrap_or(UNAVAILABLE);
+        self.view.copy_ids(from, ids);
+        for (index, (load, in_flight)) in self.view.loads(from).zip(in_flight).enumerate() {
+            *in_flight = match load {
+                Some(load) if any => load,
+                _ => {
+                    let candidate = self.get(from + index);
+                    candidate.map_or(UNAVAILABLE, |candidate| candidate.in_flight)
+                }
+            };
         }
     }
 }

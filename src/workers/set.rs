@@ -169,10 +169,14 @@ impl<'a> RoleView<'a> {
             .map(move |&position| &members[position as usize])
     }
 
-    /// Who they are, and their requests in flight, from `from` on; `None` of a worker that has to be looked at.
-    pub fn loads(&self, from: usize) -> impl Iterator<Item = (WorkerId, Option<u32>)> + use<'a> {
-        let Serving { ids, gates, .. } = self.serving;
-        let gates = gates[from..].iter().map(|gate| gate.undoubted());
-        ids[from..].iter().copied().zip(gates)
+    /// Puts into `ids` who they are, from `from` on.
+    pub fn copy_ids(&self, from: usize, ids: &mut [WorkerId]) {
+        ids.copy_from_slice(&self.serving.ids[from..][..ids.len()]);
+    }
+
+    /// Their requests in flight, from `from` on; `None` of a worker that has to be looked at.
+    pub fn loads(&self, from: usize) -> impl Iterator<Item = Option<u32>> + use<'a> {
+        let gates = &self.serving.gates[from..];
+        gates.iter().map(|gate| gate.undoubted())
     }
 }

@@ -37,14 +37,15 @@ impl Survey {
     ) -> Option<Self> {
         let (mut lowest, mut held, mut most) = (None, None, 0);
         each_part(candidates, |from, ids, in_flight| {
-            most = most.max(highest(in_flight));
-            lowest = lower(lowest, from, ids, in_flight, dice);
+            let (least_here, most_here) = extremes(in_flight);
+            most = most.max(most_here);
+            lowest = lower(lowest, least_here, from, ids, in_flight, dice);
             let Some(wanted) = wanted else { return };
             // Few are, as a rule.
-            for (index, (id, load)) in ids.iter().zip(in_flight).enumerate() {
+            for (index, id) in ids.iter().enumerate() {
                 if wanted(*id) {
-                    let (id, load) = (std::slice::from_ref(id), std::slice::from_ref(load));
-                    held = lower(held, from + index, id, load, dice);
+                    let (id, load) = (&ids[index..=index], &in_flight[index..=index]);
+                    held = lower(held, load[0], from + index, id, load, dice);
                 }
             }
         });
@@ -70,26 +71,32 @@ pub(super) fn each_part(
     }
 }
 
-fn highest(in_flight: &[u32]) -> u32 {
-    let loads = in_flight.iter().copied();
-    let loads = loads.map(|load| if load == UNAVAILABLE { 0 } else { load });
-    loads.max().unwrap_or(0)
+/// The fewest, [`UNAVAILABLE`] where nobody is available, and the most of an available one.
+fn extremes(in_flight: &[u32]) -> (u32, u32) {
+    let (mut least, mut above_most) = (UNAVAILABLE, 0);
+    for load in in_flight {
+        least = least.min(*load);
+        // What is unavailable becomes nothing, and a processor does this to several at a time.
+        above_most = above_most.max(load.wrapping_add(1));
+    }
+    (least, above_most.saturating_sub(1))
 }
 
-/// The lowest of `lowest` and the candidates from `from` on.
+/// The lowest of `lowest` and the candidates from `from` on, the fewest of which are `least`.
 fn lower(
     lowest: Option<Lowest>,
+    least: u32,
     from: usize,
     ids: &[WorkerId],
     in_flight: &[u32],
     dice: &mut Dice,
 ) -> Option<Lowest> {
-    let least = in_flight.iter().copied().min()?;
     let before = lowest.map_or(UNAVAILABLE, |lowest| lowest.in_flight);
     if least == UNAVAILABLE || least > before {
         return lowest;
     }
-    let here = in_flight.iter().filter(|&&load| load == least).count();
+    let tie = |load: &u32| u32::from(*load == least);
+    let here = in_flight.iter().map(tie).sum::<u32>() as usize;
     let others = lowest.map_or(0, |lowest| if least == before { lowest.ties } else { 0 });
     let ties = here + others;
     // Of all that tie any one with equal chances: the first `here` of their numbers are those here.

@@ -64,7 +64,9 @@ impl Holders {
     }
 
     pub(super) const fn contains(self, worker: WorkerId) -> bool {
-        self.0 & Self::only(worker).0 != 0
+        let halves = [self.0 as u64, (self.0 >> 64) as u64];
+        let slot = worker.0 % SLOTS;
+        halves[(slot / 64) as usize] >> (slot % 64) & 1 == 1
     }
 
     pub(super) const fn is_empty(self) -> bool {
