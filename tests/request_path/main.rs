@@ -7,12 +7,17 @@ mod rig;
 mod samples;
 mod telemetry;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use adaptive_router::server::Outlet;
+use axum::body::Body;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
 use rig::{Ledger, Rig, within};
 use serde_json::{Value, json};
 use simulated_worker::{Fault, Rule, answer};
+use tower::ServiceExt as _;
 
 const TOKENS: u32 = 24;
 
@@ -374,6 +379,28 @@ async fn a_client_that_leaves_frees_both_workers_within_100_ms() {
         );
         assert_eq!(rig.in_flight(), 0);
     }
+}
+
+/// The connection's next answer finds nothing of the one before.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_given_up_takes_its_chunk_out_of_the_outlet() {
+    let rig = Rig::new(&[]);
+    let outlet = Arc::new(Outlet::default());
+    let body = json!({"prompt": "a", "model": "m", "stream": true, "max_tokens": 10_000, "ignore_eos": true});
+    let mut request = Request::post("/v1/completions")
+        .body(Body::from(body.to_string()))
+        .expect("a good request");
+    request.extensions_mut().insert(Arc::clone(&outlet));
+    let response = rig.router.clone().oneshot(request).await;
+    let mut answer = response.expect("the router never fails").into_body();
+    let first = answer.frame().await.expect("not the end");
+    assert!(first.is_ok_and(|frame| frame.is_data()), "for hyper");
+    assert!(outlet.is_free());
+    let second = tokio::time::timeout(Duration::from_secs(10), answer.frame()).await;
+    assert!(second.is_err(), "it went to the outlet");
+    assert!(!outlet.is_free());
+    drop(answer);
+    assert!(outlet.is_free());
 }
 
 #[tokio::test(start_paused = true)]

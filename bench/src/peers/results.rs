@@ -67,6 +67,9 @@ pub struct Figures {
     pub first_token: Option<Points>,
     pub between_tokens: Option<Points>,
     pub on_the_way: Option<Points>,
+    /// The 99th percentile of a tenth of a second, in microseconds, as a median.
+    #[serde(default)]
+    pub on_the_way_p99_of_a_slice: Option<f64>,
 }
 
 /// Memory before streams were opened and while they were held.

@@ -10,7 +10,7 @@ use crate::text_table::TextTable;
 /// What a terminal shows of a contender, with how it is read and how it is written.
 type Column = (&'static str, fn(&Figures) -> Option<f64>, usize);
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 14] = [
     ("CPU us/unit", Figures::cpu_micros_per_unit, 2),
     ("units/s", |figures| Some(figures.units_per_second()), 0),
     ("busy", Figures::busy, 2),
@@ -22,6 +22,7 @@ const COLUMNS: [Column; 13] = [
     ("ITL p99", |figures| Some(figures.between_tokens?.p99_us), 0),
     ("way p50", |figures| Some(figures.on_the_way?.p50_us), 0),
     ("way p99", |figures| Some(figures.on_the_way?.p99_us), 0),
+    ("slice p99", |figures| figures.on_the_way_p99_of_a_slice, 0),
     ("KiB/stream", Figures::kib_per_stream, 1),
     ("failed", |figures| Some(figures.failed() as f64), 0),
 ];

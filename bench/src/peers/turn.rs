@@ -276,5 +276,6 @@ fn figures(unit: Unit, counted: Counted, tally: &Tally) -> Figures {
         first_token: tally.first_token_points(),
         between_tokens: tally.between_tokens_points(),
         on_the_way: tally.on_the_way_points(),
+        on_the_way_p99_of_a_slice: tally.on_the_way_p99_of_a_slice(),
     }
 }

@@ -20,6 +20,7 @@ fn figures(cpu_seconds: f64) -> Figures {
         first_token: None,
         between_tokens: None,
         on_the_way: None,
+        on_the_way_p99_of_a_slice: None,
     }
 }
 

@@ -22,7 +22,7 @@ struct Latency {
     added: bool,
 }
 
-const LATENCIES: [Latency; 8] = [
+const LATENCIES: [Latency; 9] = [
     Latency {
         scenario: "alone",
         name: "whole answer, p50, added",
@@ -57,6 +57,12 @@ const LATENCIES: [Latency; 8] = [
         scenario: "paced",
         name: "a token's way from worker to client, p99",
         read: |figures| p99(figures.on_the_way),
+        added: false,
+    },
+    Latency {
+        scenario: "paced",
+        name: "the same, p99 of a tenth of a second, median",
+        read: |figures| figures.on_the_way_p99_of_a_slice,
         added: false,
     },
     Latency {

@@ -115,7 +115,7 @@ impl Client {
                 Event::Token { written_ns } => {
                     tokens += 1;
                     if counts {
-                        tally.on_the_way(now_ns.saturating_sub(written_ns));
+                        tally.on_the_way(now, now_ns.saturating_sub(written_ns));
                         match last {
                             None => tally.first_token(now - sent),
                             Some(last) => tally.between_tokens(now - last),

@@ -3,7 +3,9 @@
 use crate::load::Failure;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Answers and times of all clients.
 #[derive(Debug)]
@@ -19,6 +21,43 @@ pub struct Tally {
     between_tokens: Histogram<u64>,
     /// From the worker's write to the client's read.
     on_the_way: Histogram<u64>,
+    slices: Slices,
+}
+
+/// What a quantile of a whole window can't tell: whether all of it was slow, or one pause of the machine was long.
+#[derive(Debug)]
+struct Slices {
+    began: Option<Instant>,
+    now: Histogram<u64>,
+    /// Of those that have ended, in nanoseconds.
+    p99: Vec<u64>,
+}
+
+/// How long a slice is: longer than a stream's time between tokens, so that each stream has its share in it.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Values without which a slice has no 99th percentile.
+const ENOUGH: u64 = 200;
+
+impl Slices {
+    fn record(&mut self, at: Instant, nanoseconds: u64) {
+        let began = *self.began.get_or_insert(at);
+        if at.duration_since(began) >= SLICE {
+            if self.now.len() >= ENOUGH {
+                self.p99.push(self.now.value_at_quantile(0.99));
+            }
+            self.now.reset();
+            self.began = Some(at);
+        }
+        record(&mut self.now, nanoseconds);
+    }
+
+    fn median_p99_us(&self) -> Option<f64> {
+        let mut p99 = self.p99.clone();
+        p99.sort_unstable();
+        p99.get(p99.len() / 2)
+            .map(|nanoseconds| *nanoseconds as f64 / 1e3)
+    }
 }
 
 /// Points of a distribution, in microseconds.
@@ -32,6 +71,11 @@ pub struct Points {
 impl Default for Tally {
     fn default() -> Self {
         let nanoseconds = || Histogram::new(3).expect("three digits are a valid precision");
+        let slices = Slices {
+            began: None,
+            now: nanoseconds(),
+            p99: Vec::new(),
+        };
         Self {
             right: 0,
             failures: BTreeMap::new(),
@@ -39,6 +83,7 @@ impl Default for Tally {
             first_token: nanoseconds(),
             between_tokens: nanoseconds(),
             on_the_way: nanoseconds(),
+            slices,
         }
     }
 }
@@ -64,8 +109,9 @@ impl Tally {
         record(&mut self.between_tokens, gap.as_nanos() as u64);
     }
 
-    pub(super) fn on_the_way(&mut self, nanoseconds: u64) {
+    pub(super) fn on_the_way(&mut self, read_at: Instant, nanoseconds: u64) {
         record(&mut self.on_the_way, nanoseconds);
+        self.slices.record(read_at, nanoseconds);
     }
 
     pub fn whole_points(&self) -> Option<Points> {
@@ -82,6 +128,11 @@ impl Tally {
 
     pub fn on_the_way_points(&self) -> Option<Points> {
         points(&self.on_the_way)
+    }
+
+    /// The 99th percentile of a tenth of a second, in microseconds: the median of all of them.
+    pub fn on_the_way_p99_of_a_slice(&self) -> Option<f64> {
+        self.slices.median_p99_us()
     }
 }
 
@@ -100,4 +151,25 @@ fn points(histogram: &Histogram<u64>) -> Option<Points> {
         p50_us: micros(0.50),
         p99_us: micros(0.99),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_pause_is_in_the_percentile_of_the_window_and_not_in_that_of_a_slice() {
+        let (mut tally, start) = (Tally::default(), Instant::now());
+        for millis in 0..2_000u32 {
+            let at = start + Duration::from_millis(1) * millis;
+            let paused = (500..530).contains(&millis);
+            let way = if paused { 30_000_000 } else { 200_000 };
+            (0..10).for_each(|_| tally.on_the_way(at, way));
+        }
+        let whole = tally.on_the_way_points().expect("there are some");
+        let slice = tally.on_the_way_p99_of_a_slice().expect("there are some");
+        assert!(whole.p99_us > 29_000.0, "{whole:?}");
+        assert!((199.0..202.0).contains(&slice), "{slice}");
+        assert_eq!(Tally::default().on_the_way_p99_of_a_slice(), None);
+    }
 }
