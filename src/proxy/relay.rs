@@ -38,8 +38,8 @@ use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::workers::{Ticket, Worker};
 use onward::Onward;
 
-/// Bytes of a stream that go out in one chunk where they came at once: one full read from a worker. A client sees nothing
-/// later for it, because nothing is waited for.
+/// Bytes of a stream that go out in one chunk where they came at once: with so many nothing more is read before they are
+/// written. A client sees nothing later for it, because nothing is waited for.
 const BATCH: usize = 16 * 1024;
 
 /// Of these, as many bytes are copied together into one piece.

@@ -1,8 +1,8 @@
 //! One connection to a worker, driven by whoever waits for its answer.
 //!
-//! No task of its own and no buffer of its own: a read goes to memory that all connections of a thread share, so a stream
-//! that is silent holds none for what may come, and all that a read brought is passed on at once. Dropping it closes the
-//! socket.
+//! No task of its own and no buffer of its own: a read goes to memory that all connections of a thread share and leaves it
+//! as one piece of exactly its size, so a stream that is silent holds no memory for what may come, one whose client is slow
+//! no more than it waits for, and all that a read brought is passed on at once. Dropping it closes the socket.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use http::Response;
 use smallvec::SmallVec;
 use tokio::io::{AsyncWrite as _, Interest};
@@ -23,14 +23,11 @@ use super::http1::{self, Framing, Head};
 use crate::woken::Woken;
 
 /// Bytes of one read. Tokens come in hundreds of bytes; a stream that comes faster is read in pieces of this.
-const READ: usize = 64 * 1024;
-
-/// What is smaller is copied out of the memory of reads; what is larger keeps it, until it is written to the client.
-const LARGE: usize = 4 * 1024;
+const READ: usize = 32 * 1024;
 
 thread_local! {
-    /// Where reads land. Used again once nobody has a piece of it.
-    static LANDING: RefCell<BytesMut> = RefCell::default();
+    /// Where reads land, until what they brought is taken.
+    static LANDING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 const CLOSED: &str = "the worker closed the connection";
@@ -204,7 +201,7 @@ impl Connection {
     fn poll_read<T>(
         &mut self,
         context: &mut Context<'_>,
-        take: impl FnOnce(&mut BytesMut) -> T,
+        take: impl FnOnce(&mut [u8]) -> T,
     ) -> Poll<io::Result<T>> {
         // Nothing has come since the same task was told so.
         let may_have_come = || self.stream.try_io(Interest::READABLE, || Ok(())).is_ok();
@@ -275,7 +272,7 @@ impl Connection {
 }
 
 /// What a read brought of a body; `None` where that is no data.
-fn take_data(read: &mut BytesMut, framing: &mut Framing) -> Result<Option<Read>, String> {
+fn take_data(read: &mut [u8], framing: &mut Framing) -> Result<Option<Read>, String> {
     if read.is_empty() {
         return match framing {
             Framing::UntilClose => Ok(Some(Read::End {
@@ -288,12 +285,7 @@ fn take_data(read: &mut BytesMut, framing: &mut Framing) -> Result<Option<Read>,
     let decoded = framing.decode(read);
     let decoded = decoded.map_err(|malformed| malformed.to_string())?;
     let clean = decoded.taken == read.len();
-    read.truncate(decoded.data);
-    let data = if decoded.data < LARGE {
-        Bytes::copy_from_slice(read)
-    } else {
-        read.split().freeze()
-    };
+    let data = Bytes::copy_from_slice(&read[..decoded.data]);
     if framing.is_done() {
         return Ok(Some(Read::End { last: data, clean }));
     }
