@@ -140,7 +140,9 @@ impl Events {
             let Some(event) = scanner.next(&piece, &mut ended) else {
                 break;
             };
-            if let (Some(meter), Some(brought)) = (&mut *meter, template.brought(event)) {
+            if let (Some(meter), None, Some(brought)) =
+                (&mut *meter, &*merge, template.brought(event))
+            {
                 good = ended;
                 meter.others(1, now);
                 if let Some(said) = said {
