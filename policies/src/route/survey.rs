@@ -76,7 +76,7 @@ fn extremes(in_flight: &[u32]) -> (u32, u32) {
     let (mut least, mut above_most) = (UNAVAILABLE, 0);
     for load in in_flight {
         least = least.min(*load);
-        // What is unavailable becomes nothing, and a processor does this to several at a time.
+        // What is unavailable becomes nothing, without a branch.
         above_most = above_most.max(load.wrapping_add(1));
     }
     (least, above_most.saturating_sub(1))
