@@ -124,17 +124,7 @@ impl Events {
         while broke.is_none() && !*over {
             // Most chunks are the last one with another text: they are no error and no end, and bring a token.
             if let (Some(meter), None, true) = (&mut *meter, &*merge, scanner.is_at_boundary()) {
-                let mut alike = 0;
-                while let Some(length) = template.first(&piece[ended..])
-                    && piece[ended + length..].starts_with(b"\n\n")
-                {
-                    if let (Some(said), Some(brought)) = (&mut *said, template.brought_by(length)) {
-                        said.another(&piece[ended..], &brought);
-                    }
-                    ended += length + 2;
-                    alike += 1;
-                }
-                meter.others(alike, now);
+                ended += take_alike(template, &piece[ended..], meter, said.as_mut(), now);
                 good = ended;
             }
             let Some(event) = scanner.next(&piece, &mut ended) else {
@@ -186,12 +176,18 @@ impl Events {
         if over {
             ended = good;
         }
+        self.pass_on(piece, ended, over, queue);
+        broke
+    }
+
+    /// Puts what belongs to events that have ended into `queue`, and holds what is behind them, if that is to follow.
+    fn pass_on(&mut self, piece: Bytes, ended: usize, over: bool, queue: &mut VecDeque<Bytes>) {
         if ended > 0 && !self.held.is_empty() {
             self.release(queue);
         }
         if ended == piece.len() {
             queue.push_back(piece);
-            return broke;
+            return;
         }
         if ended > 0 {
             queue.push_back(piece.slice(..ended));
@@ -206,8 +202,29 @@ impl Events {
             };
             self.hold(rest, queue);
         }
-        broke
     }
+}
+
+/// Takes the chunks with which `bytes` begin as long as they are like the last one; answers their length.
+fn take_alike(
+    template: &Template,
+    bytes: &[u8],
+    meter: &mut StreamMeter,
+    mut said: Option<&mut Said>,
+    now: Instant,
+) -> usize {
+    let (mut ended, mut chunks) = (0, 0);
+    while let Some(length) = template.first(&bytes[ended..])
+        && bytes[ended + length..].starts_with(b"\n\n")
+    {
+        if let (Some(said), Some(brought)) = (&mut said, template.brought_by(length)) {
+            said.another(&bytes[ended..], &brought);
+        }
+        ended += length + 2;
+        chunks += 1;
+    }
+    meter.others(chunks, now);
+    ended
 }
 
 fn not_an_event() -> StreamError {
