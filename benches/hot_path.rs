@@ -285,7 +285,7 @@ fn at_most(instructions: u64, blocks: u64) -> LibraryBenchmarkConfig {
 #[bench::round_robin(args = (Fleet::new("round_robin")), config = at_most(1_150, 0))]
 #[bench::power_of_two(args = (Fleet::new("power_of_two")), config = at_most(1_600, 0))]
 #[bench::random(args = (Fleet::new("random")), config = at_most(1_200, 0))]
-#[bench::cache_aware(args = (Fleet::new("cache_aware")), config = at_most(23_300, 0))]
+#[bench::cache_aware(args = (Fleet::new("cache_aware")), config = at_most(26_000, 0))]
 fn pair_among_1000(fleet: Fleet) -> (Fleet, (Picked, Picked)) {
     let pair = black_box(fleet.pick());
     (fleet, pair)
